@@ -1,0 +1,5 @@
+//! FHIR as pure functions: no IO, no clock, no randomness, no `f64`, no panic on input.
+//!
+//! Everything here takes values and returns values; the database lives in `fhir-store`, HTTP in `stoker`.
+
+pub mod json;
