@@ -2,4 +2,11 @@
 //!
 //! Everything here takes values and returns values; the database lives in `fhir-store`, HTTP in `stoker`.
 
+pub mod access;
+pub mod body;
+pub mod datatype;
+pub mod ids;
+pub mod index;
+pub mod issue;
 pub mod json;
+pub mod search;

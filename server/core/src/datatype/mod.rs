@@ -1,0 +1,3 @@
+//! FHIR data types as search and validation need them.
+
+pub mod decimal;
