@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::{JSON_DEPTH_MAX, JsonError, JsonErrorKind, Value, value::unescape};
 
@@ -38,11 +37,13 @@ struct Node {
     kind: Kind,
 }
 
-/// A parsed JSON text. Cheap to clone; the text is shared.
+/// A parsed JSON text.
 #[derive(Debug, Clone)]
 pub struct Document {
-    text: Arc<str>,
-    nodes: Arc<[Node]>,
+    text: String,
+    nodes: Vec<Node>,
+    /// No white space between tokens: any part can be copied as it stands.
+    is_compact: bool,
 }
 
 impl Document {
@@ -53,18 +54,21 @@ impl Document {
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse_text(text.into()),
+            Ok(text) => Self::parse_text(text.to_owned()),
             Err(e) => Err(JsonError::at(JsonErrorKind::NotUtf8, bytes, e.valid_up_to())),
         }
     }
 
-    /// Parses one JSON value from text that is already shared.
+    /// Parses one JSON value from text that it then owns, without a copy.
     ///
     /// # Errors
     /// [`JsonError`] naming line and column.
-    pub fn parse_text(text: Arc<str>) -> Result<Self, JsonError> {
-        let nodes = Parser { text: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 4) }.run()?;
-        Ok(Self { text, nodes: nodes.into() })
+    pub fn parse_text(text: String) -> Result<Self, JsonError> {
+        let mut parser =
+            Parser { text: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 10 + 4), is_compact: true };
+        parser.run()?;
+        let (nodes, is_compact) = (parser.nodes, parser.is_compact);
+        Ok(Self { text, nodes, is_compact })
     }
 
     /// The whole text as it came.
@@ -193,6 +197,10 @@ impl<'a> ValueRef<'a> {
 
     /// Appends the value without insignificant white space; digits, escapes and member order stay as written.
     pub fn write_compact(self, out: &mut Vec<u8>) {
+        if self.document.is_compact {
+            out.extend_from_slice(self.raw().as_bytes());
+            return;
+        }
         let node = self.node();
         match node.kind {
             Kind::Object => {
@@ -302,6 +310,7 @@ struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
+    is_compact: bool,
 }
 
 impl Parser<'_> {
@@ -320,6 +329,7 @@ impl Parser<'_> {
     fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
+            self.is_compact = false;
         }
     }
 
@@ -329,7 +339,7 @@ impl Parser<'_> {
     }
 
     /// Walks the text with a stack of open containers, so depth costs no call stack.
-    fn run(mut self) -> Result<Vec<Node>, JsonError> {
+    fn run(&mut self) -> Result<(), JsonError> {
         if self.text.len() >= u32::MAX as usize {
             return self.fail(JsonErrorKind::TooLong);
         }
@@ -369,7 +379,7 @@ impl Parser<'_> {
                     if self.at < self.text.len() {
                         return self.fail(JsonErrorKind::TrailingCharacters);
                     }
-                    return Ok(self.nodes);
+                    return Ok(());
                 };
                 let is_object = self.nodes[container as usize].kind == Kind::Object;
                 match self.peek() {
@@ -494,6 +504,14 @@ impl Parser<'_> {
         let start = self.at;
         let mut kind = Kind::String;
         loop {
+            while let Some(chunk) = self.text.get(self.at..self.at + 8).and_then(|c| c.try_into().ok()) {
+                let special = special_bytes(u64::from_le_bytes(chunk));
+                if special != 0 {
+                    self.at += special.trailing_zeros() as usize / 8;
+                    break;
+                }
+                self.at += 8;
+            }
             while self.text.get(self.at).is_some_and(|b| PLAIN[*b as usize]) {
                 self.at += 1;
             }
@@ -548,6 +566,18 @@ impl Parser<'_> {
             _ => Err(JsonError::at(JsonErrorKind::BadEscape, self.text, at)),
         }
     }
+}
+
+/// Eight bytes at once: the high bit of each byte that is `"`, `\` or below U+0020 is set. Bits above the lowest one
+/// set may be false alarms (borrow), which is why only the lowest is used.
+fn special_bytes(chunk: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let has_zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
+    let quote = has_zero(chunk ^ (ONES * b'"' as u64));
+    let backslash = has_zero(chunk ^ (ONES * b'\\' as u64));
+    let control = chunk.wrapping_sub(ONES * 0x20) & !chunk & HIGHS;
+    quote | backslash | control
 }
 
 /// Bytes that need no look inside a string.

@@ -89,3 +89,26 @@ fn sameness_ignores_member_order_but_not_digits() {
     assert!(!parse(r#"{"a":1.0}"#).root().same_as(parse(r#"{"a":1.00}"#).root()));
     assert!(!parse(r#"[1,2]"#).root().same_as(parse(r#"[2,1]"#).root()));
 }
+
+#[test]
+fn compact_text_is_copied_and_spaced_text_is_compacted() {
+    let spaced = "{ \"a\" : [ 1 , { } ] ,\n\t\"long string with a \\\" quote\" : \"0123456789abcdefé\" }";
+    let document = Document::parse(spaced.as_bytes()).unwrap();
+    let mut compact = Vec::new();
+    document.root().write_compact(&mut compact);
+    let expected = "{\"a\":[1,{}],\"long string with a \\\" quote\":\"0123456789abcdefé\"}";
+    assert_eq!(String::from_utf8(compact.clone()).as_deref(), Ok(expected));
+    let mut again = Vec::new();
+    Document::parse(&compact).unwrap().root().write_compact(&mut again);
+    assert_eq!(again, compact);
+}
+
+#[test]
+fn a_control_character_is_found_at_every_place_of_a_long_string() {
+    for place in 0..40 {
+        let mut text = format!("\"{}\"", "x".repeat(40));
+        text.replace_range(place + 1..place + 2, "\u{1}");
+        let error = Document::parse(text.as_bytes()).unwrap_err();
+        assert_eq!((error.kind, error.column), (JsonErrorKind::ControlCharacter, place + 2));
+    }
+}
