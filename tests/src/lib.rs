@@ -1,1 +1,6 @@
-//! placeholder
+//! What tests and benchmarks share: a client, a load, a synthetic population, programs as processes.
+
+pub mod http_client;
+pub mod load;
+pub mod process;
+pub mod synthetic;
