@@ -2,5 +2,6 @@
 
 pub mod http_client;
 pub mod load;
+pub mod mllp_client;
 pub mod process;
 pub mod synthetic;
