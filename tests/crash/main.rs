@@ -30,13 +30,29 @@ struct Server {
 
 fn start(database: &Path) -> Server {
     let mut command = Command::new(built_program("stoker").expect("stoker is built"));
-    command.args(["serve", "--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0", "--database"]);
+    command.args([
+        "serve",
+        "--http",
+        "127.0.0.1:0",
+        "--mllp",
+        "127.0.0.1:0",
+        "--database",
+    ]);
     command.arg(format!("sqlite:{}", database.display()));
     let mut process = Process::start_with(&mut command).expect("start");
-    let address = |line: &str, door: &str| line.strip_prefix(door).and_then(|a| a.trim().parse().ok());
-    let http = process.wait_for(START_LIMIT, |line| address(line, "listening http ")).expect("http address");
-    let mllp = process.wait_for(START_LIMIT, |line| address(line, "listening mllp ")).expect("mllp address");
-    Server { process, http, mllp }
+    let address =
+        |line: &str, door: &str| line.strip_prefix(door).and_then(|a| a.trim().parse().ok());
+    let http = process
+        .wait_for(START_LIMIT, |line| address(line, "listening http "))
+        .expect("http address");
+    let mllp = process
+        .wait_for(START_LIMIT, |line| address(line, "listening mllp "))
+        .expect("mllp address");
+    Server {
+        process,
+        http,
+        mllp,
+    }
 }
 
 /// What was sent: its key, and whether an acknowledgement came.
@@ -54,7 +70,9 @@ fn observation(key: &str) -> String {
 
 fn oru(key: &str) -> String {
     [
-        &format!("MSH|^~\\&|LAB|TESTHOSP|STOKER|TEST|20260101120000+0000||ORU^R01^ORU_R01|{key}|P|2.5.1"),
+        &format!(
+            "MSH|^~\\&|LAB|TESTHOSP|STOKER|TEST|20260101120000+0000||ORU^R01^ORU_R01|{key}|P|2.5.1"
+        ),
         "PID|1||PAT-1^^^TESTHOSP^MR||Testcase^Crash||19700101|F",
         &format!("OBR|1||{key}^LAB|2345-7^Glucose^LN|||20260101110000+0000"),
         "OBX|1|NM|2345-7^Glucose^LN||5.40|mmol/L|||||F|||20260101110000+0000",
@@ -64,11 +82,19 @@ fn oru(key: &str) -> String {
     .join("\r")
 }
 
-fn load(server: &Server, round: u64, stop: &AtomicBool, http: &Mutex<Vec<Sent>>, mllp: &Mutex<Vec<Sent>>) {
+fn load(
+    server: &Server,
+    round: u64,
+    stop: &AtomicBool,
+    http: &Mutex<Vec<Sent>>,
+    mllp: &Mutex<Vec<Sent>>,
+) {
     std::thread::scope(|scope| {
         for client in 0..HTTP_CLIENTS {
             scope.spawn(move || {
-                let Ok(mut connection) = Client::connect(server.http) else { return };
+                let Ok(mut connection) = Client::connect(server.http) else {
+                    return;
+                };
                 for number in 0.. {
                     if stop.load(Ordering::Relaxed) {
                         return;
@@ -85,14 +111,18 @@ fn load(server: &Server, round: u64, stop: &AtomicBool, http: &Mutex<Vec<Sent>>,
         }
         for sender in 0..MLLP_SENDERS {
             scope.spawn(move || {
-                let Ok(mut connection) = MllpClient::connect(server.mllp) else { return };
+                let Ok(mut connection) = MllpClient::connect(server.mllp) else {
+                    return;
+                };
                 for number in 0.. {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
                     let key = format!("mllp-{round}-{sender}-{number}");
                     let answer = connection.send(oru(&key).as_bytes());
-                    let acknowledged = answer.as_ref().is_ok_and(|a| acknowledgement_code(a) == "AA");
+                    let acknowledged = answer
+                        .as_ref()
+                        .is_ok_and(|a| acknowledgement_code(a) == "AA");
                     mllp.lock().unwrap().push(Sent { key, acknowledged });
                     if answer.is_err() {
                         return;
@@ -104,7 +134,9 @@ fn load(server: &Server, round: u64, stop: &AtomicBool, http: &Mutex<Vec<Sent>>,
 }
 
 fn count(client: &mut Client, query: &str) -> u64 {
-    let response = client.get(&format!("/fhir/Observation?{query}&_summary=count")).expect("search");
+    let response = client
+        .get(&format!("/fhir/Observation?{query}&_summary=count"))
+        .expect("search");
     let text = response.text();
     assert_eq!(response.status, 200, "{text}");
     let bundle: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -120,17 +152,34 @@ fn check(server: &Server, http: &[Sent], mllp: &[Sent]) {
     let mut client = Client::connect(server.http).expect("connect");
     let mut sender = MllpClient::connect(server.mllp).expect("connect");
     for sent in http {
-        let found = count(&mut client, &format!("identifier=urn:oid:2.999.7.1|{}", sent.key));
+        let found = count(
+            &mut client,
+            &format!("identifier=urn:oid:2.999.7.1|{}", sent.key),
+        );
         assert!(found <= 1, "{} is there {found} times", sent.key);
-        assert!(found == 1 || !sent.acknowledged, "{} was acknowledged and is missing", sent.key);
+        assert!(
+            found == 1 || !sent.acknowledged,
+            "{} was acknowledged and is missing",
+            sent.key
+        );
     }
     for sent in mllp {
         if sent.acknowledged {
-            assert_eq!(count(&mut client, &filler_query(&sent.key)), 2, "{} was acknowledged", sent.key);
+            assert_eq!(
+                count(&mut client, &filler_query(&sent.key)),
+                2,
+                "{} was acknowledged",
+                sent.key
+            );
         }
         let repeat = sender.send(oru(&sent.key).as_bytes()).expect("repeat");
         assert_eq!(acknowledgement_code(&repeat), "AA", "{repeat}");
-        assert_eq!(count(&mut client, &filler_query(&sent.key)), 2, "{} after a repeat", sent.key);
+        assert_eq!(
+            count(&mut client, &filler_query(&sent.key)),
+            2,
+            "{} after a repeat",
+            sent.key
+        );
     }
 }
 
@@ -154,7 +203,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
             while Instant::now() < deadline {
                 std::thread::yield_now();
             }
-            Command::new("kill").args(["-9", &running.process.id().to_string()]).status().expect("kill");
+            Command::new("kill")
+                .args(["-9", &running.process.id().to_string()])
+                .status()
+                .expect("kill");
             stop.store(true, Ordering::Relaxed);
         });
         server.process.kill().expect("reap");
@@ -164,11 +216,23 @@ fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
         in_flight += http.iter().chain(&mllp).filter(|s| !s.acknowledged).count();
         check(&server, &http, &mllp);
     }
-    assert!(server.process.terminate().expect("stop").success(), "a graceful stop exits with 0");
+    assert!(
+        server.process.terminate().expect("stop").success(),
+        "a graceful stop exits with 0"
+    );
     let store = Command::new(built_program("stoker").expect("stoker is built"))
-        .args(["check", "--database", &format!("sqlite:{}", database.display())])
+        .args([
+            "check",
+            "--database",
+            &format!("sqlite:{}", database.display()),
+        ])
         .status();
     assert!(store.expect("check").success(), "the database is sound");
-    println!("{ROUNDS} rounds: {acknowledged} acknowledged, {in_flight} in flight at the kill, none lost, none doubled");
-    assert!(acknowledged > 200 && in_flight > 0, "the load must be real: {acknowledged}, {in_flight}");
+    println!(
+        "{ROUNDS} rounds: {acknowledged} acknowledged, {in_flight} in flight at the kill, none lost, none doubled"
+    );
+    assert!(
+        acknowledged > 200 && in_flight > 0,
+        "the load must be real: {acknowledged}, {in_flight}"
+    );
 }

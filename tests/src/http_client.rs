@@ -29,7 +29,10 @@ pub struct Response {
 impl Response {
     /// The first header called `name` (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(k, _)| k == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// The body as text.
@@ -50,7 +53,10 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(Self { reader: BufReader::with_capacity(64 * 1024, stream), buffer: Vec::with_capacity(4096) })
+        Ok(Self {
+            reader: BufReader::with_capacity(64 * 1024, stream),
+            buffer: Vec::with_capacity(4096),
+        })
     }
 
     /// Sends a request and reads the answer.
@@ -65,7 +71,10 @@ impl Client {
         body: &[u8],
     ) -> io::Result<Response> {
         self.buffer.clear();
-        write!(self.buffer, "{method} {path} HTTP/1.1\r\nhost: localhost\r\n")?;
+        write!(
+            self.buffer,
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n"
+        )?;
         for (name, value) in headers {
             write!(self.buffer, "{name}: {value}\r\n")?;
         }
@@ -91,7 +100,12 @@ impl Client {
     /// # Errors
     /// As [`Self::request`].
     pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Response> {
-        self.request("POST", path, &[("content-type", "application/fhir+json")], body)
+        self.request(
+            "POST",
+            path,
+            &[("content-type", "application/fhir+json")],
+            body,
+        )
     }
 
     fn line(&mut self) -> io::Result<String> {
@@ -105,11 +119,18 @@ impl Client {
     fn read_response(&mut self, is_head: bool) -> io::Result<Response> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
-        let mut response = Response { status: status.ok_or(io::ErrorKind::InvalidData)?, ..Response::default() };
+        let mut response = Response {
+            status: status.ok_or(io::ErrorKind::InvalidData)?,
+            ..Response::default()
+        };
         loop {
             let line = self.line()?;
-            let Some((name, value)) = line.split_once(':') else { break };
-            response.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
+            response
+                .headers
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         if is_head || matches!(response.status, 204 | 304) {
             return Ok(response);
@@ -117,7 +138,10 @@ impl Client {
         if response.header("transfer-encoding") == Some("chunked") {
             self.read_chunks(&mut response.body)?;
         } else {
-            let length = response.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+            let length = response
+                .header("content-length")
+                .and_then(|l| l.parse().ok())
+                .unwrap_or(0);
             response.body.resize(length, 0);
             self.reader.read_exact(&mut response.body)?;
         }

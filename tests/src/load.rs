@@ -50,8 +50,11 @@ impl Measured {
 
     /// The latency in milliseconds that this share of the requests did not exceed.
     pub fn percentile_ms(&self, share: f64) -> f64 {
-        let at = ((self.latencies.len() as f64 * share) as usize).min(self.latencies.len().saturating_sub(1));
-        self.latencies.get(at).map_or(0.0, |l| f64::from(*l) / 1000.0)
+        let at = ((self.latencies.len() as f64 * share) as usize)
+            .min(self.latencies.len().saturating_sub(1));
+        self.latencies
+            .get(at)
+            .map_or(0.0, |l| f64::from(*l) / 1000.0)
     }
 }
 
@@ -74,11 +77,17 @@ pub fn run(
         let threads: Vec<_> = (0..connections)
             .map(|_| scope.spawn(|| connection(address, &next, total, start + longest, make)))
             .collect();
-        let joined = threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(io::Error::other("load thread"))));
+        let joined = threads.into_iter().map(|t| {
+            t.join()
+                .unwrap_or_else(|_| Err(io::Error::other("load thread")))
+        });
         joined.collect()
     });
     let seconds = start.elapsed().as_secs_f64();
-    let mut all = Measured { seconds, ..Measured::default() };
+    let mut all = Measured {
+        seconds,
+        ..Measured::default()
+    };
     for part in parts {
         let part = part?;
         all.requests += part.requests;
@@ -107,11 +116,16 @@ fn connection(
             return Ok(measured);
         }
         let request = make(number);
-        let headers: &[(&str, &str)] =
-            if request.body.is_empty() { &[] } else { &[("content-type", "application/fhir+json")] };
+        let headers: &[(&str, &str)] = if request.body.is_empty() {
+            &[]
+        } else {
+            &[("content-type", "application/fhir+json")]
+        };
         let start = Instant::now();
         let response = client.request(request.method, &request.path, headers, &request.body)?;
-        measured.latencies.push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+        measured
+            .latencies
+            .push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
         measured.requests += 1;
         measured.refused += u64::from(response.status >= 400);
         measured.body_bytes += response.body.len() as u64;

@@ -51,6 +51,9 @@ impl MllpClient {
 
 /// `MSA-1` of an acknowledgement, such as `AA`.
 pub fn acknowledgement_code(acknowledgement: &str) -> &str {
-    let msa = acknowledgement.split('\r').find(|segment| segment.starts_with("MSA"));
-    msa.and_then(|segment| segment.split('|').nth(1)).unwrap_or("")
+    let msa = acknowledgement
+        .split('\r')
+        .find(|segment| segment.starts_with("MSA"));
+    msa.and_then(|segment| segment.split('|').nth(1))
+        .unwrap_or("")
 }

@@ -28,8 +28,14 @@ impl Process {
     /// # Errors
     /// When it cannot be started.
     pub fn start_with(command: &mut Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let output = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("no standard output"))?;
         let (send, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -37,16 +43,25 @@ impl Process {
                 let _ = send.send(line);
             }
         });
-        Ok(Self { child, lines: Some(lines) })
+        Ok(Self {
+            child,
+            lines: Some(lines),
+        })
     }
 
     /// Waits for an output line that `find` accepts.
     ///
     /// # Errors
     /// When the program ends or says nothing of the kind within `limit`.
-    pub fn wait_for<T>(&mut self, limit: Duration, find: impl Fn(&str) -> Option<T>) -> io::Result<T> {
+    pub fn wait_for<T>(
+        &mut self,
+        limit: Duration,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> io::Result<T> {
         let deadline = std::time::Instant::now() + limit;
-        let Some(lines) = &self.lines else { return Err(io::Error::other("output is not read")) };
+        let Some(lines) = &self.lines else {
+            return Err(io::Error::other("output is not read"));
+        };
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             match lines.recv_timeout(left) {
@@ -55,7 +70,11 @@ impl Process {
                         return Ok(found);
                     }
                 }
-                Err(e) => return Err(io::Error::other(format!("the expected line did not come: {e}"))),
+                Err(e) => {
+                    return Err(io::Error::other(format!(
+                        "the expected line did not come: {e}"
+                    )));
+                }
             }
         }
     }
@@ -72,9 +91,14 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = text.lines().find(|l| l.starts_with("VmRSS:")).unwrap_or("");
-        line.split_whitespace().nth(1).and_then(|k| k.parse::<u64>().ok()).unwrap_or(0) * 1024
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|k| k.parse::<u64>().ok())
+            .unwrap_or(0)
+            * 1024
     }
 
     /// Kills at once, as a power failure of the process would (`SIGKILL`).
@@ -91,7 +115,9 @@ impl Process {
     /// # Errors
     /// When it cannot be signalled.
     pub fn terminate(&mut self) -> io::Result<std::process::ExitStatus> {
-        Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status()?;
         self.child.wait()
     }
 
@@ -114,8 +140,18 @@ impl Drop for Process {
 /// CPU seconds of a process by id, or of `self`.
 pub fn cpu_seconds(pid: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| {
+        fields
+            .get(i)
+            .and_then(|t| t.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     (ticks(11) + ticks(12)) / TICKS_PER_SECOND
 }
 
@@ -131,5 +167,7 @@ pub fn built_program(name: &str) -> io::Result<PathBuf> {
             return Ok(program);
         }
     }
-    Err(io::Error::other(format!("`{name}` is not built; run `cargo build` first")))
+    Err(io::Error::other(format!(
+        "`{name}` is not built; run `cargo build` first"
+    )))
 }

@@ -36,51 +36,225 @@ impl Random {
 }
 
 const FAMILIES: [&str; 16] = [
-    "Aldertree", "Brookfield", "Castellane", "Dunmorrow", "Eastwick", "Fennimore", "Gallowby", "Hartsong", "Ivarsen",
-    "Jessamy", "Kestrel", "Lindqvist", "Marlowe", "Norwood", "Östergren", "Pemberly",
+    "Aldertree",
+    "Brookfield",
+    "Castellane",
+    "Dunmorrow",
+    "Eastwick",
+    "Fennimore",
+    "Gallowby",
+    "Hartsong",
+    "Ivarsen",
+    "Jessamy",
+    "Kestrel",
+    "Lindqvist",
+    "Marlowe",
+    "Norwood",
+    "Östergren",
+    "Pemberly",
 ];
-const GIVEN: [&str; 12] =
-    ["Ada", "Bruno", "Clara", "Dario", "Elin", "Falk", "Greta", "Hugo", "Ines", "Jonas", "Karla", "Zoë"];
+const GIVEN: [&str; 12] = [
+    "Ada", "Bruno", "Clara", "Dario", "Elin", "Falk", "Greta", "Hugo", "Ines", "Jonas", "Karla",
+    "Zoë",
+];
 
 /// A laboratory or vital-sign code: LOINC code, display, unit, lowest value, span, decimals.
 type Measure = (&'static str, &'static str, &'static str, u64, u64, u32);
 
 const LABS: [Measure; 20] = [
-    ("2339-0", "Glucose [Mass/volume] in Blood", "mg/dL", 60, 140, 0),
-    ("2345-7", "Glucose [Mass/volume] in Serum or Plasma", "mg/dL", 60, 140, 1),
-    ("4548-4", "Hemoglobin A1c/Hemoglobin.total in Blood", "%", 4, 8, 1),
-    ("718-7", "Hemoglobin [Mass/volume] in Blood", "g/dL", 8, 10, 1),
-    ("2093-3", "Cholesterol [Mass/volume] in Serum or Plasma", "mg/dL", 120, 180, 0),
-    ("2085-9", "Cholesterol in HDL [Mass/volume] in Serum or Plasma", "mg/dL", 20, 80, 0),
-    ("2571-8", "Triglyceride [Mass/volume] in Serum or Plasma", "mg/dL", 40, 360, 0),
-    ("2160-0", "Creatinine [Mass/volume] in Serum or Plasma", "mg/dL", 0, 3, 2),
-    ("2823-3", "Potassium [Moles/volume] in Serum or Plasma", "mmol/L", 2, 5, 2),
-    ("2951-2", "Sodium [Moles/volume] in Serum or Plasma", "mmol/L", 120, 40, 0),
-    ("2075-0", "Chloride [Moles/volume] in Serum or Plasma", "mmol/L", 90, 30, 0),
-    ("3094-0", "Urea nitrogen [Mass/volume] in Serum or Plasma", "mg/dL", 5, 40, 0),
-    ("17861-6", "Calcium [Mass/volume] in Serum or Plasma", "mg/dL", 7, 5, 1),
-    ("1742-6", "Alanine aminotransferase [Enzymatic activity/volume] in Serum or Plasma", "U/L", 5, 90, 0),
-    ("1920-8", "Aspartate aminotransferase [Enzymatic activity/volume] in Serum or Plasma", "U/L", 5, 90, 0),
-    ("6690-2", "Leukocytes [#/volume] in Blood by Automated count", "10*3/uL", 2, 14, 2),
-    ("789-8", "Erythrocytes [#/volume] in Blood by Automated count", "10*6/uL", 3, 4, 2),
-    ("777-3", "Platelets [#/volume] in Blood by Automated count", "10*3/uL", 90, 400, 0),
-    ("1988-5", "C reactive protein [Mass/volume] in Serum or Plasma", "mg/L", 0, 120, 1),
-    ("3016-3", "Thyrotropin [Units/volume] in Serum or Plasma", "m[IU]/L", 0, 9, 3),
+    (
+        "2339-0",
+        "Glucose [Mass/volume] in Blood",
+        "mg/dL",
+        60,
+        140,
+        0,
+    ),
+    (
+        "2345-7",
+        "Glucose [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        60,
+        140,
+        1,
+    ),
+    (
+        "4548-4",
+        "Hemoglobin A1c/Hemoglobin.total in Blood",
+        "%",
+        4,
+        8,
+        1,
+    ),
+    (
+        "718-7",
+        "Hemoglobin [Mass/volume] in Blood",
+        "g/dL",
+        8,
+        10,
+        1,
+    ),
+    (
+        "2093-3",
+        "Cholesterol [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        120,
+        180,
+        0,
+    ),
+    (
+        "2085-9",
+        "Cholesterol in HDL [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        20,
+        80,
+        0,
+    ),
+    (
+        "2571-8",
+        "Triglyceride [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        40,
+        360,
+        0,
+    ),
+    (
+        "2160-0",
+        "Creatinine [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        0,
+        3,
+        2,
+    ),
+    (
+        "2823-3",
+        "Potassium [Moles/volume] in Serum or Plasma",
+        "mmol/L",
+        2,
+        5,
+        2,
+    ),
+    (
+        "2951-2",
+        "Sodium [Moles/volume] in Serum or Plasma",
+        "mmol/L",
+        120,
+        40,
+        0,
+    ),
+    (
+        "2075-0",
+        "Chloride [Moles/volume] in Serum or Plasma",
+        "mmol/L",
+        90,
+        30,
+        0,
+    ),
+    (
+        "3094-0",
+        "Urea nitrogen [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        5,
+        40,
+        0,
+    ),
+    (
+        "17861-6",
+        "Calcium [Mass/volume] in Serum or Plasma",
+        "mg/dL",
+        7,
+        5,
+        1,
+    ),
+    (
+        "1742-6",
+        "Alanine aminotransferase [Enzymatic activity/volume] in Serum or Plasma",
+        "U/L",
+        5,
+        90,
+        0,
+    ),
+    (
+        "1920-8",
+        "Aspartate aminotransferase [Enzymatic activity/volume] in Serum or Plasma",
+        "U/L",
+        5,
+        90,
+        0,
+    ),
+    (
+        "6690-2",
+        "Leukocytes [#/volume] in Blood by Automated count",
+        "10*3/uL",
+        2,
+        14,
+        2,
+    ),
+    (
+        "789-8",
+        "Erythrocytes [#/volume] in Blood by Automated count",
+        "10*6/uL",
+        3,
+        4,
+        2,
+    ),
+    (
+        "777-3",
+        "Platelets [#/volume] in Blood by Automated count",
+        "10*3/uL",
+        90,
+        400,
+        0,
+    ),
+    (
+        "1988-5",
+        "C reactive protein [Mass/volume] in Serum or Plasma",
+        "mg/L",
+        0,
+        120,
+        1,
+    ),
+    (
+        "3016-3",
+        "Thyrotropin [Units/volume] in Serum or Plasma",
+        "m[IU]/L",
+        0,
+        9,
+        3,
+    ),
 ];
 const VITALS: [Measure; 8] = [
     ("8867-4", "Heart rate", "/min", 45, 90, 0),
     ("9279-1", "Respiratory rate", "/min", 8, 22, 0),
     ("8310-5", "Body temperature", "Cel", 35, 5, 1),
-    ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry", "%", 86, 14, 0),
+    (
+        "59408-5",
+        "Oxygen saturation in Arterial blood by Pulse oximetry",
+        "%",
+        86,
+        14,
+        0,
+    ),
     ("29463-7", "Body weight", "kg", 40, 80, 1),
     ("8302-2", "Body height", "cm", 150, 50, 0),
-    ("39156-5", "Body mass index (BMI) [Ratio]", "kg/m2", 17, 22, 1),
+    (
+        "39156-5",
+        "Body mass index (BMI) [Ratio]",
+        "kg/m2",
+        17,
+        22,
+        1,
+    ),
     ("20564-1", "Oxygen saturation in Blood", "%", 86, 14, 0),
 ];
 
 /// The LOINC codes Observations carry, for searches that find something.
 pub fn codes() -> Vec<&'static str> {
-    LABS.iter().chain(&VITALS).map(|m| m.0).chain(["85354-9"]).collect()
+    LABS.iter()
+        .chain(&VITALS)
+        .map(|m| m.0)
+        .chain(["85354-9"])
+        .collect()
 }
 
 /// The logical id of a patient.
@@ -98,7 +272,11 @@ pub fn patient(number: u64) -> String {
     let mut random = Random::new(number.wrapping_mul(7919) + 1);
     let (family, given) = (random.pick(&FAMILIES), random.pick(&GIVEN));
     let gender = random.pick(&["female", "male", "other", "unknown"]);
-    let (year, month, day) = (1930 + random.below(90), 1 + random.below(12), 1 + random.below(28));
+    let (year, month, day) = (
+        1930 + random.below(90),
+        1 + random.below(12),
+        1 + random.below(28),
+    );
     format!(
         r#"{{"resourceType":"Patient","id":"{}","identifier":[{{"use":"usual","type":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"MR"}}]}},"system":"urn:oid:2.999.1.1","value":"{}"}}],"active":true,"name":[{{"use":"official","family":"{family}","given":["{given}","{}"]}}],"telecom":[{{"system":"phone","value":"555-{:04}","use":"home"}}],"gender":"{gender}","birthDate":"{year:04}-{month:02}-{day:02}","address":[{{"line":["{} Example Street"],"city":"Sampleton","postalCode":"{:05}","country":"DE"}}]}}"#,
         patient_id(number),
@@ -117,15 +295,24 @@ fn decimal(random: &mut Random, measure: &Measure) -> String {
     if places == 0 {
         return value.to_string();
     }
-    format!("{}.{:0width$}", value / scale, value % scale, width = places as usize)
+    format!(
+        "{}.{:0width$}",
+        value / scale,
+        value % scale,
+        width = places as usize
+    )
 }
 
 fn coding(system: &str, code: &str, display: &str) -> String {
-    format!(r#"{{"coding":[{{"system":"{system}","code":"{code}","display":"{display}"}}],"text":"{display}"}}"#)
+    format!(
+        r#"{{"coding":[{{"system":"{system}","code":"{code}","display":"{display}"}}],"text":"{display}"}}"#
+    )
 }
 
 fn quantity(value: &str, unit: &str) -> String {
-    format!(r#"{{"value":{value},"unit":"{unit}","system":"http://unitsofmeasure.org","code":"{unit}"}}"#)
+    format!(
+        r#"{{"value":{value},"unit":"{unit}","system":"http://unitsofmeasure.org","code":"{unit}"}}"#
+    )
 }
 
 fn category(code: &str, display: &str) -> String {
@@ -179,7 +366,11 @@ fn laboratory(out: &mut String, random: &mut Random, number: u64, tail: &str) {
         category("laboratory", "Laboratory"),
         coding("http://loinc.org", measure.0, measure.1),
         quantity(&decimal(random, measure), measure.2),
-        coding("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation", flag.0, flag.1),
+        coding(
+            "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",
+            flag.0,
+            flag.1
+        ),
         quantity(&measure.3.to_string(), measure.2),
         quantity(&(measure.3 + measure.4).to_string(), measure.2),
         measure.3,
@@ -212,7 +403,11 @@ fn blood_pressure(out: &mut String, random: &mut Random, tail: &str) {
         out,
         r#""status":"final",{},"code":{},{tail},"component":[{{"code":{},"valueQuantity":{}}},{{"code":{},"valueQuantity":{}}}]"#,
         category("vital-signs", "Vital Signs"),
-        coding("http://loinc.org", "85354-9", "Blood pressure panel with all children optional"),
+        coding(
+            "http://loinc.org",
+            "85354-9",
+            "Blood pressure panel with all children optional"
+        ),
         coding("http://loinc.org", "8480-6", "Systolic blood pressure"),
         quantity(&systolic.to_string(), "mm[Hg]"),
         coding("http://loinc.org", "8462-4", "Diastolic blood pressure"),

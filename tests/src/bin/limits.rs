@@ -13,7 +13,10 @@ const FHIR_JSON: &str = "application/fhir+json";
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let workers = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
+    let workers = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2);
     let one = Bytes::from(synthetic::observation(1, 100));
     let mut searchset = String::from(r#"{"resourceType":"Bundle","type":"searchset","entry":["#);
     for number in 0..50 {
@@ -29,7 +32,10 @@ async fn main() -> std::io::Result<()> {
         let (one, searchset) = (one.clone(), searchset.clone());
         App::new()
             .route("/constant", web::get().to(move || constant(one.clone())))
-            .route("/bundle", web::get().to(move || constant(searchset.clone())))
+            .route(
+                "/bundle",
+                web::get().to(move || constant(searchset.clone())),
+            )
             .route("/parse", web::post().to(parse))
     })
     .workers(workers)
@@ -46,7 +52,9 @@ async fn constant(body: Bytes) -> HttpResponse {
 
 async fn parse(body: Bytes) -> HttpResponse {
     match Document::parse(&body) {
-        Ok(document) if document.root().is_object() => HttpResponse::Created().content_type(FHIR_JSON).body("{}"),
+        Ok(document) if document.root().is_object() => {
+            HttpResponse::Created().content_type(FHIR_JSON).body("{}")
+        }
         _ => HttpResponse::BadRequest().finish(),
     }
 }
