@@ -43,7 +43,7 @@ fn counts_are_those_of_r4() {
     assert_eq!(urls.len(), 1375);
 }
 
-/// Verifies: SRS-024
+/// Verifies: SRS-024, RC-018
 #[test]
 fn search_param_numbers_are_pinned() {
     let digest = Sha256::digest(table::SEARCH_PARAMS.as_bytes());
@@ -398,7 +398,7 @@ fn check_children(parent: &str, seen: &mut HashSet<String>) {
 }
 
 /// What the publisher of a later package added must not come back.
-/// Verifies: SRS-024
+/// Verifies: SRS-024, RC-018
 #[test]
 fn nothing_foreign_is_defined() {
     for (parent, name) in [

@@ -4,7 +4,7 @@
 //! operation definitions, examples, and the publisher's own additions.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -124,13 +124,6 @@ fn is_official(resource: &Value) -> bool {
         }
         _ => true,
     }
-}
-
-/// Finds the package root: `--source` wins, then the place a plain unpack leaves it.
-pub fn locate(explicit: Option<&Path>, workspace: &Path) -> Option<PathBuf> {
-    let unpacked = workspace.join("target/definitions/package");
-    let root = explicit.unwrap_or(&unpacked);
-    root.join("package.json").is_file().then(|| root.to_owned())
 }
 
 /// SHA-256 as lower-case hex.
