@@ -439,6 +439,13 @@ fn primitives_carry_their_regex() {
     assert_eq!(r4().type_kind("HumanName"), Some(TypeKind::Complex));
     assert_eq!(r4().type_kind("Patient"), Some(TypeKind::Resource));
     assert_eq!(r4().type_kind("Observation.component"), None);
+    assert_eq!(r4().type_base("Age"), Some("Quantity"));
+    assert_eq!(r4().type_base("Patient"), Some("DomainResource"));
+    assert_eq!(r4().type_base("Bundle"), Some("Resource"));
+    assert_eq!(
+        (r4().type_base("Resource"), r4().type_base("Nothing")),
+        (None, None)
+    );
 }
 
 /// Spec: <https://hl7.org/fhir/R4/compartmentdefinition-patient.html>

@@ -5,6 +5,7 @@
 
 mod codes;
 mod search;
+mod second_source;
 mod source;
 mod types;
 
@@ -89,10 +90,12 @@ fn write(folder: &Path, tables: &[Table]) -> Result<(), String> {
 fn generate(root: &Path) -> Result<Vec<Table>, String> {
     let source = Source::read(root)?;
     let resource_types = types::resource_types(&source);
+    let elements = types::element_table(&source);
+    second_source::compare(&source, &elements.body)?;
     let mut tables = vec![
         types::resource_type_table(&source, &resource_types),
         types::data_type_table(&source),
-        types::element_table(&source),
+        elements,
         search::search_param_table(&source, &resource_types)?,
         search::compartment_table(&source),
         codes::code_table(&source),

@@ -10,7 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Definition files read, relative to the package's `dist/fhir/r4`.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "dataelements.json",
     "profiles-resources.json",
     "profiles-types.json",
     "search-parameters.json",
