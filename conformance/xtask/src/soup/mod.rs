@@ -49,6 +49,7 @@ pub fn run(is_check: bool) -> Result<(), String> {
     let metadata = Metadata::read()?;
     let direct = direct(&metadata);
     let mut problems: Vec<String> = metadata.external().filter_map(package_problem).collect();
+    problems.extend(two_versions(&metadata));
     problems.extend(
         direct
             .iter()
@@ -94,6 +95,29 @@ fn direct(metadata: &Metadata) -> BTreeMap<&str, Direct<'_>> {
         entry.users.insert(&edge.from.name);
     }
     found
+}
+
+/// A row speaks of one version only.
+fn two_versions(metadata: &Metadata) -> Vec<String> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for edge in metadata
+        .edges()
+        .into_iter()
+        .filter(|edge| !edge.is_internal)
+    {
+        versions
+            .entry(&edge.to.name)
+            .or_default()
+            .insert(&edge.to.version);
+    }
+    let doubled = versions
+        .into_iter()
+        .filter(|(_, versions)| versions.len() > 1);
+    doubled
+        .map(|(name, versions)| {
+            format!("{name} is used directly in versions {versions:?}: use one")
+        })
+        .collect()
 }
 
 fn package_problem(package: &Package) -> Option<String> {
