@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
          CREATE TABLE bare (rid INTEGER PRIMARY KEY, body BLOB NOT NULL);",
     )?;
-    let bodies: Vec<Vec<u8>> = (0..ROWS).map(|n| synthetic::observation(n, 1_000).into_bytes()).collect();
+    let bodies: Vec<Vec<u8>> = (0..ROWS)
+        .map(|n| synthetic::observation(n, 1_000).into_bytes())
+        .collect();
     let (start, cpu_before) = (Instant::now(), cpu_seconds());
     for (group, rows) in (0u64..).zip(bodies.chunks(GROUP as usize)) {
         connection.transaction(|connection| {
@@ -40,13 +42,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             diesel::result::QueryResult::Ok(())
         })?;
     }
-    println!("{ROWS} {} {}", start.elapsed().as_secs_f64(), cpu_seconds() - cpu_before);
+    println!(
+        "{ROWS} {} {}",
+        start.elapsed().as_secs_f64(),
+        cpu_seconds() - cpu_before
+    );
     Ok(())
 }
 
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .filter_map(|f| f.parse().ok())
+        .collect();
     // The state letter in front is no number, so user and system time stand at 10 and 11.
-    fields.get(10..12).map_or(0.0, |t| t.iter().sum::<f64>() / 100.0)
+    fields
+        .get(10..12)
+        .map_or(0.0, |t| t.iter().sum::<f64>() / 100.0)
 }
