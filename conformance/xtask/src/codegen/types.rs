@@ -14,9 +14,6 @@ const STRUCTURE_URL: &str = "http://hl7.org/fhir/StructureDefinition/";
 const FHIR_TYPE_URL: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
 const REGEX_URL: &str = "http://hl7.org/fhir/StructureDefinition/regex";
 
-/// The package adds this resource of a later release to its R4 file; FHIR 4.0.1 does not have it.
-const NOT_IN_R4: [&str; 1] = ["SubscriptionStatus"];
-
 /// A resource type and the type it specializes.
 pub struct ResourceType {
     /// Its name, such as `Patient`.
@@ -207,7 +204,6 @@ fn resource_definitions(source: &Source) -> impl Iterator<Item = &Value> {
     source
         .resources(RESOURCES, "StructureDefinition")
         .filter(|definition| definition["kind"] == "resource")
-        .filter(|definition| !NOT_IN_R4.iter().any(|name| definition["name"] == *name))
 }
 
 fn data_type_definitions(source: &Source) -> impl Iterator<Item = &Value> {
