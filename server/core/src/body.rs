@@ -102,7 +102,7 @@ pub fn write_stored(
 }
 
 /// Every member stands behind another one (the gap's, or `meta`), so the comma comes first.
-fn write_member(name: &Cow<'_, str>, value: ValueRef<'_>, out: &mut Vec<u8>) {
+fn write_member(name: &str, value: ValueRef<'_>, out: &mut Vec<u8>) {
     out.push(b',');
     write_string(name, out);
     out.push(b':');
