@@ -10,3 +10,4 @@ pub mod index;
 pub mod issue;
 pub mod json;
 pub mod search;
+pub mod validate;
