@@ -154,8 +154,10 @@ struct GroupNode {
 }
 
 /// An HL7 v2 message as a flat list of leaves under segments under groups.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Hl7Tree {
+    /// Between components, sub-components: only to show a text with its delimiters again.
+    delimiters: (char, char),
     text: String,
     leaves: Vec<LeafNode>,
     segments: Vec<SegmentNode>,
@@ -170,6 +172,11 @@ pub type SegmentIndex = u32;
 pub type LeafIndex = u32;
 
 impl Hl7Tree {
+    /// The message's component and sub-component separator.
+    pub fn delimiters(&self) -> (char, char) {
+        self.delimiters
+    }
+
     /// Number of segments.
     pub fn segment_count(&self) -> u32 {
         u32::try_from(self.segments.len()).unwrap_or(u32::MAX)
