@@ -8,7 +8,7 @@ use std::ops::Range;
 use fhir_core::json::Value;
 
 use crate::identity::Identity;
-use crate::source::{Hl7Tree, Leaf, Position, SourceTree};
+use crate::source::{Hl7Tree, Position, SourceTree};
 
 /// All that one source gave.
 #[derive(Debug, Clone)]
@@ -100,10 +100,8 @@ fn position_of(source: &SourceTree, leaf: u32) -> Option<Position> {
 }
 
 fn hl7_position(tree: &Hl7Tree, leaf: u32) -> Option<Position> {
-    let (at, content) = tree.leaf(leaf)?;
-    match content {
-        Leaf::Null | Leaf::Text(_) => tree.position(tree.segment_of(leaf)?, at),
-    }
+    let (at, _) = tree.leaf(leaf)?;
+    tree.position(tree.segment_of(leaf)?, at)
 }
 
 /// Something odd that stopped nothing.
@@ -184,7 +182,7 @@ codes! {
     NotACode Warning "not-a-code" "not a FHIR code";
     NotAUri Warning "not-a-uri" "not a URI";
     UnmappedCode Warning "unmapped-code" "the code is in no concept map row";
-    UnknownCodeSystem Warning "unknown-code-system" "the coding system has no known URI; code kept without system";
+    UnknownCodeSystem Information "unknown-code-system" "the coding system has no known URI; its name was kept as a local one";
     NoCodeSystem Information "no-code-system" "the sender names no coding system";
     UnitNotUcum Information "unit-not-ucum" "the unit is no unambiguous UCUM unit; it was kept as text";
     AuthorityIsLocal Information "authority-is-local" "the assigning authority is a local name of this feed";
@@ -199,8 +197,7 @@ codes! {
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";
-    RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent";
+    RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent; the first was taken";
     ScriptFailed Warning "script-failed" "an expression failed; the element was left out";
     ScriptInexact Warning "script-inexact" "an expression gave an inexact number; the element was left out";
-    TextTooLong Warning "text-too-long" "longer than FHIR allows";
 }

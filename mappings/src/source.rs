@@ -240,6 +240,14 @@ impl Hl7Tree {
         Some((node.at, content))
     }
 
+    /// The segment a leaf belongs to.
+    pub fn segment_of(&self, leaf: LeafIndex) -> Option<SegmentIndex> {
+        let after = self.segments.partition_point(|s| s.leaves.start <= leaf);
+        // Segments without leaves share their start with the next, so the last that starts early enough holds it.
+        let index = after.checked_sub(1)?;
+        self.segments.get(index).filter(|s| s.leaves.contains(&leaf)).map(|_| to_u32(index))
+    }
+
     /// The bytes of the received message the leaf was read from.
     pub fn leaf_span(&self, leaf: LeafIndex) -> Option<Range<u32>> {
         self.leaves.get(leaf as usize).map(|n| n.span.clone())
@@ -292,11 +300,19 @@ impl Hl7Builder {
         };
         Self {
             tree: Hl7Tree {
+                delimiters: ('^', '&'),
+                text: String::new(),
+                leaves: Vec::new(),
+                segments: Vec::new(),
                 groups: vec![root],
-                ..Hl7Tree::default()
             },
             open: vec![0],
         }
+    }
+
+    /// Sets the message's component and sub-component separator when they are not `^` and `&`.
+    pub fn delimiters(&mut self, component: char, subcomponent: char) {
+        self.tree.delimiters = (component, subcomponent);
     }
 
     /// Opens a group inside the open one.
