@@ -35,12 +35,21 @@ pub(crate) struct Rule {
     pub name: Box<str>,
     pub each: RuleEach,
     pub when: Option<Condition>,
-    pub body: Object,
+    pub body: Body,
     pub resource_type: Box<str>,
+    /// Empty when the template says how its resource is named.
     pub identity: Vec<Way>,
     /// First whose condition holds; the last has none.
     pub write: Vec<(Option<Condition>, Write)>,
     pub repeated: Repeated,
+}
+
+/// What a rule writes.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// The template of that index.
+    Type(usize),
+    Inline(Object),
 }
 
 /// Where a rule applies.
@@ -91,7 +100,19 @@ pub(crate) struct TypeTemplate {
     pub source: Box<str>,
     pub target: Box<str>,
     pub body: Object,
+    /// How a resource is named; empty for data types.
+    pub identity: Vec<Way>,
+    pub ignored: Vec<Path>,
+    /// Other templates and rules it uses, with the line.
+    pub uses: Vec<(Use, usize)>,
     pub tests: Vec<TestCase>,
+}
+
+/// What a template depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Use {
+    Type(usize),
+    Rule(Box<str>),
 }
 
 /// What stands at an element.
@@ -202,8 +223,6 @@ pub(crate) enum Converter {
     CodingSystem,
     /// `authority`
     Authority,
-    /// `own-authority`: without the feed's default
-    OwnAuthority,
     /// `map NAME`
     Map(usize),
     /// `coding NAME`

@@ -6,21 +6,36 @@
 //! Left out on purpose: protocols, storage, and any knowledge of what the store already holds.
 
 mod code;
+mod compile;
+mod context;
+mod convert;
 mod decimal;
+mod embedded;
+mod engine;
 mod error;
+mod expression;
 mod identity;
 mod json;
 mod language;
+mod library;
+mod load;
 mod output;
 mod path;
+mod sample;
 mod scope;
 mod script;
+mod self_test;
 pub mod source;
 mod time;
 mod unit;
+mod uri;
 mod yaml;
 
+pub use code::{ConceptMap, Target};
+pub use context::Context;
+pub use engine::{ISSUES_MAX, RESOURCES_MAX};
 pub use error::{LoadError, LoadErrors, MapError};
 pub use identity::{Identity, derive_id};
+pub use library::{Library, Mapping, Select};
 pub use output::{Code, Ledger, LineageEntry, MapIssue, Output, Produced, Severity, Write};
 pub use source::{At, Hl7Builder, Hl7Tree, Leaf, Position, SegmentId, SourceTree};
