@@ -14,7 +14,7 @@ use crate::language::{
     Condition, Converter, Each, KeyPart, Member, Need, Object, Piped, Read, Start, Template, Use, Way,
 };
 use crate::output::Code;
-use crate::path::{Base, Notation, Path};
+use crate::path::{Base, CURRENT, Notation, Path};
 use crate::source::SegmentId;
 use crate::yaml::{Key, Kind, Node};
 
@@ -88,7 +88,9 @@ impl<'e> Compiler<'e> {
     }
 
     fn directive(&mut self, object: &mut Object, name: &str, key: &Key, value: &Node, type_path: &str, label: &str) {
-        match name {
+        // `$first-use` beside `$first-value`: a word tells several of one kind apart.
+        let kind = name.split_once('-').map_or(name, |(kind, _)| kind);
+        match if matches!(kind, "first" | "merge") { kind } else { name } {
             "when" => object.when = self.condition(value),
             "each" => object.each = self.each(value),
             "issue" => object.issue = self.issue(value),
@@ -272,7 +274,7 @@ impl<'e> Compiler<'e> {
                 None => matches!(piped.start, Start::Setting(_)),
                 Some(c) => matches!(
                     c,
-                    Converter::Uri | Converter::CodingSystem | Converter::Authority
+                    Converter::Uri | Converter::CodingSystem | Converter::Authority | Converter::EntityAuthority
                 ),
             },
             "string" | "markdown" => !matches!(
@@ -303,7 +305,7 @@ impl<'e> Compiler<'e> {
         match piped.converters.last() {
             Some(Converter::Type(index)) => {
                 let name = self.environment.types.get(*index).map_or("", |n| n);
-                name.split_once('[').is_some_and(|(_, target)| target.trim_end_matches(']') == type_path)
+                name.split_once('[').is_some_and(|(_, t)| t.trim_end_matches(']').split('|').any(|t| t == type_path))
             }
             Some(Converter::Coding(_)) => type_path == "Coding",
             _ => false,
@@ -347,6 +349,7 @@ impl<'e> Compiler<'e> {
         if let Path::Hl7(path) = path
             && let Base::Value(name) = &path.base
             && *name != self.source
+            && **name != *CURRENT
         {
             let message = match &*self.source {
                 "" => format!("`{name}` is no field: write PID-5, not PID.5"),

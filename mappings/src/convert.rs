@@ -58,7 +58,11 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         }
         Converter::Coding(index) => coding(index, text, tools).ok_or(Code::UnmappedCode),
         // These look at places and never come here: the loader lets them stand only right behind a path.
-        Converter::Text | Converter::Lines | Converter::Authority | Converter::Type(_) => {
+        Converter::Text
+        | Converter::Lines
+        | Converter::Authority
+        | Converter::EntityAuthority
+        | Converter::Type(_) => {
             Ok((text.into(), None))
         }
     }

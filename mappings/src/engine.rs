@@ -280,6 +280,10 @@ impl<'a> Run<'a> {
         if object.when.as_ref().is_some_and(|when| !self.holds(when, place)) {
             return None;
         }
+        if let (Some(code), true) = (object.issue, object.members.is_empty()) {
+            self.issue(code, Some(place));
+            return None;
+        }
         let (lineage, hits) = (self.lineage.len(), self.hits);
         let members = self.members(object, place);
         let empty = members.is_empty() || (object.dynamic && self.hits == hits);
@@ -462,7 +466,8 @@ impl<'a> Run<'a> {
                 let template = self.library.template(index)?;
                 return self.object(&template.body, place).map(Value::Object);
             }
-            Some(Converter::Authority) => return self.authority(place),
+            Some(Converter::Authority) => return self.authority(place, 1),
+            Some(Converter::EntityAuthority) => return self.authority(place, 2),
             Some(Converter::Text) => self.scope.whole_text(place),
             _ => self.scope.content(place),
         };
@@ -554,15 +559,15 @@ impl<'a> Run<'a> {
         (script.run_on_texts(texts.iter().map(|(name, text)| (*name, &**text))), leaves)
     }
 
-    /// The URI of an HD.
-    fn authority(&mut self, place: &Place<'a>) -> Option<Value> {
+    /// The URI of an HD, whose three parts start at component `first`.
+    fn authority(&mut self, place: &Place<'a>, first: u16) -> Option<Value> {
         let part = |n: u16| {
             let base = Base::Value("".into());
             let path = crate::path::Hl7Path { base, field: 0, repetition: 0, component: n, subcomponent: 0 };
             let (at, _) = self.scope.one(place, &Path::Hl7(path))?;
             if let Content::Text(text, leaves) = self.scope.content(&at) { Some((text, leaves)) } else { None }
         };
-        let parts = [part(1), part(2), part(3)];
+        let parts = [part(first), part(first + 1), part(first + 2)];
         let text = |n: usize| parts.get(n).and_then(|p| p.as_ref()).map(|(text, _)| text.trim());
         let hd = uri::Hd { namespace: text(0), universal: text(1), kind: text(2) };
         let (uri, note) = uri::authority(&hd, self.tools.context)?;
@@ -613,7 +618,9 @@ impl<'a> Run<'a> {
             Test::In(words) => words.iter().any(|w| **w == *text),
             Test::Decimal => decimal::parse(text).is_some(),
             Test::Comparison => decimal::comparison(text).is_some(),
-            Test::Range => decimal::range(text).is_some(),
+            Test::HasLow => decimal::range(text).is_some_and(|(low, _)| low.is_some()),
+            Test::HasHigh => decimal::range(text).is_some_and(|(_, high)| high.is_some()),
+            Test::Timed => time::is_timed(text),
             Test::Date => time::date(text).is_ok(),
             Test::DateTime => time::date_time(text, &self.tools.clock).is_ok(),
             Test::Time => time::time(text).is_ok(),

@@ -44,7 +44,11 @@ fn piped(text: &str, names: &Names<'_>) -> Result<Piped, String> {
     let first_only = |c: &Converter| {
         matches!(
             c,
-            Converter::Text | Converter::Lines | Converter::Authority | Converter::Type(_)
+            Converter::Text
+                | Converter::Lines
+                | Converter::Authority
+                | Converter::EntityAuthority
+                | Converter::Type(_)
         )
     };
     if converters.iter().skip(1).any(first_only) || (!matches!(start, Start::Path(_)) && converters.iter().any(first_only))
@@ -85,6 +89,7 @@ fn converter(text: &str, names: &Names<'_>) -> Result<Converter, String> {
         "uri" => Converter::Uri,
         "coding-system" => Converter::CodingSystem,
         "authority" => Converter::Authority,
+        "entity-authority" => Converter::EntityAuthority,
         _ => return Err(format!("there is no converter `{text}`")),
     })
 }
@@ -124,7 +129,9 @@ fn kind(text: &str) -> Result<Test, String> {
         "repeated" => Test::Repeated,
         "decimal" => Test::Decimal,
         "comparison" => Test::Comparison,
-        "range" => Test::Range,
+        "has-low" => Test::HasLow,
+        "has-high" => Test::HasHigh,
+        "timed" => Test::Timed,
         "date" => Test::Date,
         "dateTime" => Test::DateTime,
         "time" => Test::Time,
@@ -216,7 +223,7 @@ mod tests {
             ("PID-8 | map seks", "no code/seks.tsv"),
             ("PID-3 | CX[Identifyer]", "no template `CX[Identifyer]`"),
             ("PID-8 | code | text", "right behind a path"),
-            ("'a'b'", "not one text in quotes"),
+            ("'a' b", "not one text in quotes"),
             ("PID5", "not an HL7 path"),
             ("", "not an HL7 path"),
             ("(1 + 1", "stays open"),

@@ -221,8 +221,10 @@ pub(crate) enum Converter {
     Uri,
     /// `coding-system`
     CodingSystem,
-    /// `authority`
+    /// `authority` of an HD
     Authority,
+    /// `entity-authority` of an EI
+    EntityAuthority,
     /// `map NAME`
     Map(usize),
     /// `coding NAME`
@@ -253,9 +255,12 @@ pub(crate) enum Test {
     Repeated,
     Decimal,
     Comparison,
-    Range,
+    HasLow,
+    HasHigh,
     Date,
     DateTime,
+    /// A date with a time of day.
+    Timed,
     Time,
     Ucum,
     UcumBeyondDoubt,

@@ -58,8 +58,10 @@ pub(crate) fn templates(environment: &Environment<'_>, file: &str, node: &Node) 
 
 fn template(compiler: &mut Compiler<'_>, node: &Node, name: &str, source: &str, target: &str) -> TypeTemplate {
     let definitions = compiler.environment.definitions;
-    if definitions.type_kind(target).is_none() {
-        compiler.error(node.line, format!("R4 has no type `{target}`"));
+    for one in target.split('|') {
+        if definitions.elements(one).is_empty() {
+            compiler.error(node.line, format!("R4 has no type `{one}`"));
+        }
     }
     let mut template = TypeTemplate {
         file: compiler.file.into(),
@@ -78,8 +80,13 @@ fn template(compiler: &mut Compiler<'_>, node: &Node, name: &str, source: &str, 
             "template" | "input" | "comment" => {}
             "emit" => {
                 emitted = true;
-                let body = compiler.object(value, target, target);
-                template.body = compiler.complete(body, value.line, target, target);
+                let targets: Vec<&str> = target.split('|').collect();
+                for one in &targets {
+                    let body = compiler.object(value, one, one);
+                    // A template for several types is a part of each, so what they require stands around it.
+                    template.body =
+                        if targets.len() > 1 { body } else { compiler.complete(body, value.line, one, one) };
+                }
             }
             "identity" => template.identity = compiler.identity(value),
             "ignored" => template.ignored = ignored(compiler, value),

@@ -188,12 +188,10 @@ codes! {
     AuthorityIsLocal Information "authority-is-local" "the assigning authority is a local name of this feed";
     AuthorityMissing Information "authority-missing" "no assigning authority; the feed's default was taken";
     NumberAsText Warning "number-as-text" "a numeric result that is no number was kept as text";
-    ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type";
+    ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type; it is kept as text or left out";
     ValueTypeMissing Warning "value-type-missing" "no value type; the value was kept as text";
     ValueRepeats Information "value-repeats" "several values; each became a component";
-    ValueDeleted Warning "value-deleted" "the sender deletes the value";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
-    StatusDeletes Warning "status-deletes" "the sender withdraws the result";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";

@@ -5,6 +5,8 @@
 
 use crate::source::SegmentId;
 
+/// The value `$each` stands at.
+pub(crate) const CURRENT: &str = "$";
 /// Largest number in a path; HL7 fields stay under 100, repetitions and JSON items may be many.
 const NUMBER_MAX: u16 = 9_999;
 
@@ -31,7 +33,7 @@ pub(crate) struct Hl7Path {
 pub(crate) enum Base {
     /// The segment of that name nearest to the current one.
     Segment(SegmentId),
-    /// The value given to the data type template, `CX` in `CX.4`.
+    /// The value given to the data type template, `CX` in `CX.4`, or the one `$each` stands at, `$`.
     Value(Box<str>),
 }
 
@@ -73,7 +75,7 @@ fn hl7(text: &str) -> Result<Hl7Path, String> {
         None => {
             let end = text.find('.').unwrap_or(text.len());
             let (name, rest) = text.split_at_checked(end).ok_or_else(wrong)?;
-            let fits = (2..=3).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
+            let fits = name == CURRENT || (2..=3).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
             if !fits {
                 return Err(wrong());
             }
@@ -156,6 +158,7 @@ mod tests {
         check("CX.4", 0, 0, 4, 0);
         check("CX", 0, 0, 0, 0);
         check("CX.4.2", 0, 0, 4, 2);
+        check("$.2", 0, 0, 2, 0);
     }
 
     #[test]

@@ -86,6 +86,11 @@ pub(crate) fn time(text: &str) -> Converted {
     Ok((format!("{hour}:{minute}:{second}{fraction}"), None))
 }
 
+/// True for a date that names an hour too.
+pub(crate) fn is_timed(text: &str) -> bool {
+    Dtm::parse(text).is_some_and(|dtm| dtm.hour.is_some())
+}
+
 /// The offset of a DTM as FHIR writes it, for the message default.
 pub(crate) fn offset_of(text: &str) -> Option<Box<str>> {
     Dtm::parse(text)?.offset.map(Into::into)

@@ -13,8 +13,9 @@ use octofhir_ucum::Case;
 /// Longest unit looked at, in characters; the longest in use have under 30.
 const UNIT_CHARS_MAX: usize = 60;
 
-/// Valid in UCUM and yet nearly always something else when no system is named: degrees, hours, minutes.
-const MISREAD: [&str; 6] = ["C", "F", "H", "M", "K", "S"];
+/// Physics' one-letter units, in laboratories nearly always something else when no system is named: `K/uL` is a
+/// thousand there and a kelvin in UCUM, `C` a degree and a coulomb, `H` an hour and a henry.
+const MISREAD: [&str; 12] = ["A", "B", "C", "F", "G", "H", "K", "M", "N", "P", "S", "T"];
 
 /// True for a code the sender says is UCUM and that is.
 pub(crate) fn is_ucum(code: &str) -> bool {
@@ -23,7 +24,8 @@ pub(crate) fn is_ucum(code: &str) -> bool {
 
 /// True for a code that reads as the same UCUM unit whether or not case counts.
 pub(crate) fn is_ucum_beyond_doubt(code: &str) -> bool {
-    if MISREAD.contains(&code) || !is_ucum(code) {
+    let mut atoms = code.split(['/', '.', '(', ')']);
+    if atoms.any(|atom| MISREAD.contains(&atom)) || !is_ucum(code) {
         return false;
     }
     let folds = code.bytes().any(|b| b.is_ascii_alphabetic());
