@@ -6,7 +6,7 @@
 //! Left out on purpose: merging with what is stored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use fhir_core::json::{Map, Value};
@@ -24,7 +24,7 @@ use crate::library::Catalog;
 use crate::output::{Code, Ledger, LineageEntry, MapIssue, Output, Produced, Write};
 use crate::path::{Base, Notation, Path};
 use crate::scope::{Content, Place, Scope};
-use crate::source::{SegmentId, SourceTree};
+use crate::source::{Position, SegmentId, SourceTree};
 use crate::time::{self, Clock};
 use crate::{unit, uri};
 
@@ -91,6 +91,10 @@ struct Run<'a> {
     ids: HashMap<(&'a str, String), usize>,
     /// How many values the source has given so far.
     hits: usize,
+    /// What was told already: one fault of one place is one issue, however many elements it touches.
+    told: HashSet<(Code, Option<Position>)>,
+    /// True while a key is tried out: what is odd there is told by the element that holds it.
+    quiet: bool,
 }
 
 struct Made<'a> {
@@ -115,6 +119,8 @@ impl<'a> Run<'a> {
             made: Vec::new(),
             ids: HashMap::new(),
             hits: 0,
+            told: HashSet::new(),
+            quiet: false,
         }
     }
 
@@ -174,7 +180,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn write(&self, rule: &Rule, place: &Place<'a>) -> Write {
+    fn write(&self, rule: &'a Rule, place: &Place<'a>) -> Write {
         let row = rule.write.iter().find(|(when, _)| when.as_ref().is_none_or(|w| self.holds(w, place)));
         row.map_or(Write::Replace, |(_, write)| *write)
     }
@@ -231,8 +237,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn identity(&mut self, rule: &Rule, ways: &'a [Way], place: &Place<'a>) -> Result<Identity, MapError> {
-        let issues = self.issues.len();
+    fn identity(&mut self, rule: &'a Rule, ways: &'a [Way], place: &Place<'a>) -> Result<Identity, MapError> {
         for (index, way) in ways.iter().enumerate() {
             let places = match &way.each {
                 Some(path) => self.scope.many(place, path),
@@ -242,9 +247,10 @@ impl<'a> Run<'a> {
                 if way.when.as_ref().is_some_and(|when| !self.holds(when, &at)) {
                     continue;
                 }
-                let Some(parts) = self.key(&way.key, &at) else { continue };
-                // What was odd on the way to a usable key is told again by the element that holds it.
-                self.issues.truncate(issues);
+                self.quiet = true;
+                let parts = self.key(&way.key, &at);
+                self.quiet = false;
+                let Some(parts) = parts else { continue };
                 if let Some(code) = way.issue {
                     self.issue(code, Some(&at));
                 }
@@ -277,9 +283,10 @@ impl<'a> Run<'a> {
 
     /// An object, or nothing when it lacks a need or nothing in it came from the source.
     fn object(&mut self, object: &'a Object, place: &Place<'a>) -> Option<Map> {
-        if object.when.as_ref().is_some_and(|when| !self.holds(when, place)) {
-            return None;
-        }
+        let decided = match &object.when {
+            None => &[][..],
+            Some(when) => self.holding(when, place)?,
+        };
         if let (Some(code), true) = (object.issue, object.members.is_empty()) {
             self.issue(code, Some(place));
             return None;
@@ -294,7 +301,18 @@ impl<'a> Run<'a> {
         if let Some(code) = object.issue {
             self.issue(code, Some(place));
         }
+        self.understood(decided, place);
         Some(members)
+    }
+
+    /// A word that a condition asked for has arrived in the choice it made: `-` in a range, `UCUM` in a unit's system.
+    fn understood(&mut self, decided: &[Term], place: &Place<'a>) {
+        for term in decided.iter().filter(|t| matches!(t.test, Test::In(_)) && !t.negated) {
+            let found = self.scope.one(place, &term.path);
+            if let Some(Content::Text(_, leaves)) = found.map(|(at, _)| self.scope.content(&at)) {
+                self.lineage.push(LineageEntry { target: self.target.as_str().into(), leaves });
+            }
+        }
     }
 
     fn members(&mut self, object: &'a Object, place: &Place<'a>) -> Map {
@@ -594,10 +612,19 @@ impl<'a> Run<'a> {
         made.map(|m| m.reference.clone())
     }
 
-    fn holds(&self, condition: &Condition, place: &Place<'a>) -> bool {
+    fn holds(&self, condition: &'a Condition, place: &Place<'a>) -> bool {
+        self.holding(condition, place).is_some()
+    }
+
+    /// The terms that make a condition true; `None` when it is not.
+    fn holding(&self, condition: &'a Condition, place: &Place<'a>) -> Option<&'a [Term]> {
         match condition {
-            Condition::AnyOf(groups) => groups.iter().any(|group| group.iter().all(|term| self.term(term, place))),
-            Condition::Script(script) => matches!(self.evaluate(script, place).0, Ok(Some(Value::Bool(true)))),
+            Condition::AnyOf(groups) => {
+                groups.iter().find(|group| group.iter().all(|term| self.term(term, place))).map(Vec::as_slice)
+            }
+            Condition::Script(script) => {
+                matches!(self.evaluate(script, place).0, Ok(Some(Value::Bool(true)))).then_some(&[])
+            }
         }
     }
 
@@ -632,13 +659,17 @@ impl<'a> Run<'a> {
     }
 
     fn issue(&mut self, code: Code, place: Option<&Place<'a>>) {
-        if self.issues.len() >= ISSUES_MAX {
+        if self.quiet || self.issues.len() >= ISSUES_MAX {
+            return;
+        }
+        let source = place.and_then(|p| self.scope.position(p));
+        if !self.told.insert((code, source.clone())) {
             return;
         }
         self.issues.push(MapIssue {
             severity: code.severity(),
             code,
-            source: place.and_then(|p| self.scope.position(p)),
+            source,
             target: self.target.as_str().into(),
             rule: self.rule_name.into(),
         });

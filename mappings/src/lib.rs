@@ -21,7 +21,7 @@ mod library;
 mod load;
 mod output;
 mod path;
-mod sample;
+pub mod sample;
 mod scope;
 mod script;
 mod self_test;

@@ -16,7 +16,10 @@ struct Delimiters {
 }
 
 /// Reads lines of segments.
-pub(crate) fn segments(text: &str) -> Result<Hl7Tree, String> {
+///
+/// # Errors
+/// A sentence, when a line starts with no segment identifier.
+pub fn segments(text: &str) -> Result<Hl7Tree, String> {
     let lines = || text.split(['\n', '\r']).map(str::trim_start).filter(|l| !l.is_empty());
     let delimiters = lines().find_map(delimiters).unwrap_or(Delimiters {
         field: '|',
