@@ -2,4 +2,6 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/http.html#patch>
 
+pub mod fhirpath_patch;
 pub mod json_patch;
+mod pointer;
