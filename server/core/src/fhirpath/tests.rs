@@ -187,6 +187,12 @@ fn expressions_are_evaluated() {
     ] {
         assert_eq!(shown(text), result, "{text}");
     }
+    let bounds = r#"{"resourceType":"Observation","component":[{"valueQuantity":{"value":60,"code":"mg"}},
+        {"valueQuantity":{"value":60,"comparator":">","code":"mg"}},{"valueQuantity":{"value":60.0,"code":"mg"}}]}"#;
+    let bounds = Document::parse(bounds.as_bytes()).unwrap();
+    let root = Element::resource(bounds.root());
+    let different = evaluate(&parse("component.value.distinct()").unwrap(), root, root);
+    assert_eq!(different.unwrap().len(), 2, "60, >60");
     let long = Document::parse(
         format!(
             r#"{{"resourceType":"Basic","extension":[{}]}}"#,

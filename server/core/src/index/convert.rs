@@ -63,6 +63,9 @@ impl Conversion {
             (ParamType::Reference, "Reference") => Self::Reference,
             (ParamType::Reference, "canonical" | "uri" | "url") => Self::Canonical,
             (ParamType::Reference, "Resource") => Self::InlineResource,
+            (ParamType::Reference, name) if Definitions::r4().resource_type(name).is_some() => {
+                Self::InlineResource
+            }
             (ParamType::Uri, "uri" | "url" | "canonical" | "oid" | "uuid") => Self::Uri,
             (ParamType::Date, "date" | "dateTime" | "instant" | "Period" | "Timing") => Self::Date,
             (

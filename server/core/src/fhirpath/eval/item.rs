@@ -9,7 +9,7 @@ use conformance::{Definitions, ResourceTypeId, TypeKind};
 
 use crate::datatype::date::{self, DateTime, Precision, Zone};
 use crate::datatype::decimal::Decimal;
-use crate::fhirpath::compile::is_type_or_base;
+use crate::fhirpath::compile::{is_specialisation, is_type_or_base};
 use crate::fhirpath::{Literal, TypeName};
 use crate::json::{Kind, ValueRef};
 
@@ -111,7 +111,8 @@ impl<'a> Item<'a> {
             (
                 Kind::Object,
                 "Quantity" | "Age" | "Count" | "Distance" | "Duration" | "SimpleQuantity",
-            ) => {
+            ) if element.value.get("comparator").is_none() => {
+                // With a comparator it is no single value: `>60` and `60` must not be taken for equal.
                 let member = |name| element.value.get(name);
                 let number = member("value").and_then(ValueRef::number_text);
                 let unit = member("code")
@@ -224,24 +225,8 @@ impl<'a> Item<'a> {
 }
 
 fn is_of_fhir_type(element: &Element<'_>, name: &str) -> bool {
-    /// Primitive types that specialise another (<https://hl7.org/fhir/R4/datatypes.html#primitive>).
-    const SPECIALISATIONS: &[(&str, &[&str])] = &[
-        ("string", &["code", "id", "markdown"]),
-        ("uri", &["url", "canonical", "oid", "uuid"]),
-        ("integer", &["unsignedInt", "positiveInt"]),
-        (
-            "Quantity",
-            &["Age", "Count", "Distance", "Duration", "SimpleQuantity"],
-        ),
-    ];
     let type_path = element.type_path;
-    if type_path == name {
-        return true;
-    }
-    if SPECIALISATIONS
-        .iter()
-        .any(|(base, types)| *base == name && types.contains(&type_path))
-    {
+    if type_path == name || is_specialisation(type_path, name) {
         return true;
     }
     match name {
