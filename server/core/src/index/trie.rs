@@ -43,12 +43,16 @@ impl<A> Node<A> {
     }
 }
 
-/// Length and last seven bytes of a name as one number. The ends differ where the beginnings of choices agree.
+/// The last bytes of a name as a number, with the length where there is room. The ends of names differ even where
+/// the beginnings of choices agree.
 fn fingerprint(name: &str) -> u64 {
     let bytes = name.as_bytes();
-    let end = bytes.get(bytes.len().saturating_sub(7)..).unwrap_or(bytes);
-    let packed = end.iter().fold(0_u64, |sum, b| sum << 8 | u64::from(*b));
-    (name.len() as u64) << 56 | packed
+    match bytes.last_chunk::<8>() {
+        Some(end) => u64::from_le_bytes(*end),
+        None => bytes
+            .iter()
+            .fold(bytes.len() as u64, |sum, b| sum << 8 | u64::from(*b)),
+    }
 }
 
 /// What filters need to know of the resource around a value.

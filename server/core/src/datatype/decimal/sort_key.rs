@@ -130,6 +130,9 @@ impl SortKey {
             let value = pair.checked_sub(1).filter(|v| *v < 100)?;
             digits.extend([value / 10, value % 10]);
         }
+        if digits.last() == Some(&0) {
+            digits.pop();
+        }
         let last_place = magnitude - digits.len() as i32;
         (!digits.is_empty()).then(|| Decimal::from_digits(is_negative, digits, last_place))
     }
