@@ -4,10 +4,13 @@
 
 pub mod access;
 pub mod body;
+pub mod bundle;
 pub mod datatype;
 pub mod ids;
 pub mod index;
 pub mod issue;
 pub mod json;
+pub mod response;
 pub mod search;
 pub mod validate;
+pub mod versioning;
