@@ -12,5 +12,6 @@ pub mod issue;
 pub mod json;
 pub mod response;
 pub mod search;
+pub mod summary;
 pub mod validate;
 pub mod versioning;
