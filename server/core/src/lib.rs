@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod body;
+pub mod bundle;
 pub mod datatype;
 pub mod fhirpath;
 pub mod ids;
@@ -11,6 +12,9 @@ pub mod index;
 pub mod issue;
 pub mod json;
 pub mod patch;
+pub mod response;
 pub mod search;
+pub mod summary;
 pub mod validate;
 pub mod xml;
+pub mod versioning;
