@@ -6,13 +6,22 @@ use std::time::Instant;
 
 use mappings::{Context, Library, Select, SourceTree, sample};
 
+/// The server's allocator, so that the numbers are the server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn message() -> String {
     let mut text = String::from(
         "MSH|^~\\&|LAB|NORTH|||20240301120000+0100||ORU^R01^ORU_R01|M1|P|2.5.1\n\
          PID|1||4711^^^NORTH&1.2.3&ISO^MR||Example^Anna||19800229|F|||1 Test St^^Sampletown^ST^01234\n\
          OBR|1|P1^ADT|F1^LAB^1.2.4^ISO|24323-8^Panel^LN|||202403011000|||||||||||||||||CH|F\n",
     );
-    let tests = [("2345-7", "Glucose", "5.40"), ("2951-2", "Sodium", "140"), ("2823-3", "Potassium", "4.1"), ("2160-0", "Creatinine", "0.90")];
+    let tests = [
+        ("2345-7", "Glucose", "5.40"),
+        ("2951-2", "Sodium", "140"),
+        ("2823-3", "Potassium", "4.1"),
+        ("2160-0", "Creatinine", "0.90"),
+    ];
     for n in 1..=8 {
         let (code, name, value) = tests[(n - 1) % tests.len()];
         text.push_str(&format!(
@@ -27,12 +36,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let library = Library::embedded()?;
     println!("library loaded in {:?}", start.elapsed());
-    let select = Select::Hl7v2 { code: "ORU", trigger: "R01", structure: Some("ORU_R01") };
-    let mapping = library.mapping_for(&select).ok_or("no mapping for ORU^R01")?;
+    let select = Select::Hl7v2 {
+        code: "ORU",
+        trigger: "R01",
+        structure: Some("ORU_R01"),
+    };
+    let mapping = library
+        .mapping_for(&select)
+        .ok_or("no mapping for ORU^R01")?;
     let source = SourceTree::Hl7v2(sample::segments(&message())?);
     let context = Context::default();
     let output = mapping.run(&source, &context)?;
-    println!("{} resources, {} issues", output.resources.len(), output.issues.len());
+    println!(
+        "{} resources, {} issues",
+        output.resources.len(),
+        output.issues.len()
+    );
     let start = Instant::now();
     let mut bytes = 0;
     for _ in 0..runs {
@@ -40,6 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         bytes += output.resources.len();
     }
     let each = start.elapsed() / runs;
-    println!("{each:?} for each message, {:?} for each resource ({bytes} resources)", each / 9);
+    println!(
+        "{each:?} for each message, {:?} for each resource ({bytes} resources)",
+        each / 9
+    );
     Ok(())
 }

@@ -37,7 +37,10 @@ mod tests {
     use super::*;
 
     fn walk(folder: &std::path::Path, prefix: &str, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).expect("folder").map(|e| e.expect("entry")) {
+        for entry in std::fs::read_dir(folder)
+            .expect("folder")
+            .map(|e| e.expect("entry"))
+        {
             let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
             if entry.path().is_dir() {
                 walk(&entry.path(), &format!("{path}/"), found);

@@ -62,7 +62,10 @@ pub struct LineageEntry {
 impl LineageEntry {
     /// The names of the places the element came from.
     pub fn sources(&self, source: &SourceTree) -> Vec<Position> {
-        self.leaves.clone().filter_map(|leaf| position_of(source, leaf)).collect()
+        self.leaves
+            .clone()
+            .filter_map(|leaf| position_of(source, leaf))
+            .collect()
     }
 }
 
@@ -75,7 +78,11 @@ pub struct Ledger {
 
 impl Ledger {
     pub(crate) fn mark(&mut self, leaves: Range<u32>) {
-        for flag in self.used.get_mut(leaves.start as usize..leaves.end as usize).unwrap_or_default() {
+        for flag in self
+            .used
+            .get_mut(leaves.start as usize..leaves.end as usize)
+            .unwrap_or_default()
+        {
             *flag = true;
         }
     }
@@ -88,7 +95,10 @@ impl Ledger {
     /// The loss report: every filled place no rule has used and no mapping ignores on purpose.
     pub fn unread(&self, source: &SourceTree) -> Vec<Position> {
         let count = u32::try_from(self.used.len()).unwrap_or(u32::MAX);
-        (0..count).filter(|leaf| !self.is_used(*leaf)).filter_map(|leaf| position_of(source, leaf)).collect()
+        (0..count)
+            .filter(|leaf| !self.is_used(*leaf))
+            .filter_map(|leaf| position_of(source, leaf))
+            .collect()
     }
 }
 

@@ -245,7 +245,10 @@ impl Hl7Tree {
         let after = self.segments.partition_point(|s| s.leaves.start <= leaf);
         // Segments without leaves share their start with the next, so the last that starts early enough holds it.
         let index = after.checked_sub(1)?;
-        self.segments.get(index).filter(|s| s.leaves.contains(&leaf)).map(|_| to_u32(index))
+        self.segments
+            .get(index)
+            .filter(|s| s.leaves.contains(&leaf))
+            .map(|_| to_u32(index))
     }
 
     /// The bytes of the received message the leaf was read from.

@@ -12,7 +12,11 @@ fn shipped_mappings_load() {
 #[test]
 fn tests_in_shipped_files_come_true() {
     let library = Library::embedded().expect("loads");
-    let failures: Vec<String> = library.self_test().iter().map(ToString::to_string).collect();
+    let failures: Vec<String> = library
+        .self_test()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
@@ -21,11 +25,22 @@ fn run(message: &str, context: &Context) -> (SourceTree, Result<Output, MapError
     let library = Library::embedded().expect("loads");
     let source = SourceTree::Hl7v2(crate::sample::segments(message).expect("a sample"));
     let select = if message.contains("ORU^R01") {
-        Select::Hl7v2 { code: "ORU", trigger: "R01", structure: None }
+        Select::Hl7v2 {
+            code: "ORU",
+            trigger: "R01",
+            structure: None,
+        }
     } else {
-        Select::Hl7v2 { code: "ADT", trigger: "A08", structure: None }
+        Select::Hl7v2 {
+            code: "ADT",
+            trigger: "A08",
+            structure: None,
+        }
     };
-    let output = library.mapping_for(&select).expect("a mapping").run(&source, context);
+    let output = library
+        .mapping_for(&select)
+        .expect("a mapping")
+        .run(&source, context);
     (source, output)
 }
 
@@ -46,7 +61,13 @@ OBX|8|ED|PDF^Report^99LAB||^AP^^Base64^QUJD||||||F\n\
 OBX|9|NM|2345-7^Glucose^LN||5.5|mmol/L|||||U||||||1234^Tester^Tom\n";
     let (source, output) = run(m, &Context::default());
     let output = output.expect("runs");
-    for r in &output.resources { println!("{:?} {}", r.write, r.value); }
-    for i in &output.issues { println!("{i}"); }
-    for u in output.used.unread(&source) { println!("unread {u}"); }
+    for r in &output.resources {
+        println!("{:?} {}", r.write, r.value);
+    }
+    for i in &output.issues {
+        println!("{i}");
+    }
+    for u in output.used.unread(&source) {
+        println!("unread {u}");
+    }
 }

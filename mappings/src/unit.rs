@@ -19,7 +19,9 @@ const MISREAD: [&str; 12] = ["A", "B", "C", "F", "G", "H", "K", "M", "N", "P", "
 
 /// True for a code the sender says is UCUM and that is.
 pub(crate) fn is_ucum(code: &str) -> bool {
-    code.len() <= UNIT_CHARS_MAX && !code.contains(char::is_whitespace) && octofhir_ucum::validate(code).is_ok()
+    code.len() <= UNIT_CHARS_MAX
+        && !code.contains(char::is_whitespace)
+        && octofhir_ucum::validate(code).is_ok()
 }
 
 /// True for a code that reads as the same UCUM unit whether or not case counts.
@@ -33,11 +35,19 @@ pub(crate) fn is_ucum_beyond_doubt(code: &str) -> bool {
 }
 
 fn same_without_case(code: &str) -> bool {
-    let Ok(expression) = octofhir_ucum::parse_expression(code) else { return false };
-    let Ok(sensitive) = octofhir_ucum::evaluate_with_case(&expression, Case::Sensitive) else { return false };
+    let Ok(expression) = octofhir_ucum::parse_expression(code) else {
+        return false;
+    };
+    let Ok(sensitive) = octofhir_ucum::evaluate_with_case(&expression, Case::Sensitive) else {
+        return false;
+    };
     // No case-insensitive reading means no second meaning.
-    let Ok(folded) = octofhir_ucum::parse_expression(&code.to_ascii_uppercase()) else { return true };
-    let Ok(insensitive) = octofhir_ucum::evaluate_with_case(&folded, Case::Insensitive) else { return true };
+    let Ok(folded) = octofhir_ucum::parse_expression(&code.to_ascii_uppercase()) else {
+        return true;
+    };
+    let Ok(insensitive) = octofhir_ucum::evaluate_with_case(&folded, Case::Insensitive) else {
+        return true;
+    };
     sensitive.factor == insensitive.factor && sensitive.dim == insensitive.dim
 }
 
@@ -47,10 +57,27 @@ mod tests {
 
     #[test]
     fn doubtful_units_are_not_ucum() {
-        for unit in ["mg/dL", "mmol/L", "U/L", "%", "10*3/uL", "g/L", "mm[Hg]", "L", "kg", "{copies}/mL", "Cel", "s", "1"] {
+        for unit in [
+            "mg/dL",
+            "mmol/L",
+            "U/L",
+            "%",
+            "10*3/uL",
+            "g/L",
+            "mm[Hg]",
+            "L",
+            "kg",
+            "{copies}/mL",
+            "Cel",
+            "s",
+            "1",
+        ] {
             assert!(is_ucum_beyond_doubt(unit), "{unit}");
         }
-        for unit in ["ML", "MG", "G", "C", "F", "S", "MG/DL", "mg / dL", "K/UL", "x10^3", "", "mmHg", "IU/L", "MM"] {
+        for unit in [
+            "ML", "MG", "G", "C", "F", "S", "MG/DL", "mg / dL", "K/UL", "x10^3", "", "mmHg",
+            "IU/L", "MM",
+        ] {
             assert!(!is_ucum_beyond_doubt(unit), "{unit}");
         }
     }
