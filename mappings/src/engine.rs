@@ -103,10 +103,13 @@ struct Run<'a> {
     hits: usize,
     /// What was told already: one fault of one place is one issue, however many elements it touches.
     told: HashSet<(Code, Option<Position>)>,
-    units: RefCell<Vec<(Box<str>, (bool, bool))>>,
+    units: RefCell<Vec<KnownUnit>>,
     /// True while a key is tried out: what is odd there is told by the element that holds it.
     quiet: bool,
 }
+
+/// A unit, whether it is UCUM and whether that is beyond doubt.
+type KnownUnit = (Box<str>, (bool, bool));
 
 struct Made<'a> {
     rule: &'a str,
@@ -684,7 +687,9 @@ impl<'a> Run<'a> {
         place: &Place<'a>,
     ) -> (Result<Option<Value>, Code>, Vec<Range<u32>>) {
         if let Place::Json(value) = place {
-            return (script.run_on_json(*value), vec![self.scope.leaves(place)]);
+            let named = script.paths.iter().filter_map(|(_, path)| self.scope.one(place, path));
+            let leaves = named.map(|(at, _)| self.scope.leaves(&at)).collect();
+            return (script.run_on_json(*value), leaves);
         }
         let mut leaves = Vec::new();
         let mut texts: Vec<(&str, Cow<'_, str>)> = Vec::new();

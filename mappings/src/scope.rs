@@ -2,7 +2,8 @@
 //!
 //! A segment path means the nearest segment of that name: the current one, else one of the same group, else one of the
 //! groups around it, where groups that repeat beside our own (other OBSERVATIONs, other ORDER_OBSERVATIONs) are not
-//! looked into, because what is said there is said about something else.
+//! looked into, because what is said there is said about something else. Outside our own group only what stands before
+//! us counts: an order that follows says nothing about us.
 //!
 //! Left out on purpose: conversion, and any mark of what was read. The ledger counts what arrived, not what was seen.
 
@@ -12,7 +13,7 @@ use std::ops::Range;
 
 use fhir_core::json::ValueRef;
 
-use crate::path::{Base, Hl7Path, Path, Step};
+use crate::path::{Base, Hl7Path, Path};
 use crate::source::{At, Hl7Tree, Leaf, Position, SegmentId, SourceTree};
 
 /// Groups up to this many segments are searched directly; larger ones are indexed once per run.
@@ -168,7 +169,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The last segment before ours, else the first after it, in one group.
+    /// The last segment before ours in one group; in our own group else the first after it.
     fn in_group(
         &self,
         tree: &Hl7Tree,
@@ -179,7 +180,11 @@ impl<'a> Scope<'a> {
     ) -> Option<u32> {
         let range = tree.segments_within(group);
         if range.end - range.start <= SCAN_SEGMENTS_MAX {
-            return nearest_of(candidates(tree, id, group, came_from), from);
+            return nearest_of(
+                candidates(tree, id, group, came_from),
+                from,
+                came_from.is_none(),
+            );
         }
         let same_side = |entry: &IndexEntry| match (entry.came_from, came_from) {
             (None, None) => true,
@@ -202,11 +207,9 @@ impl<'a> Scope<'a> {
         });
         let segments = index.get(at).map_or(&[][..], |e| &e.segments);
         let after = segments.partition_point(|s| *s < from);
-        after
-            .checked_sub(1)
-            .and_then(|i| segments.get(i))
-            .or_else(|| segments.get(after))
-            .copied()
+        let before = after.checked_sub(1).and_then(|i| segments.get(i));
+        let next = segments.get(after).filter(|_| came_from.is_none());
+        before.or(next).copied()
     }
 
     /// What a place says as one text: the first leaf, since a component without sub-components is its own first.
@@ -294,12 +297,12 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The last segment before `from`, else the first after it.
-fn nearest_of(segments: impl Iterator<Item = u32>, from: u32) -> Option<u32> {
+/// The last segment before `from`, else the first after it when that is allowed.
+fn nearest_of(segments: impl Iterator<Item = u32>, from: u32, after_too: bool) -> Option<u32> {
     let mut before = None;
     for segment in segments {
         if segment >= from {
-            return before.or(Some(segment));
+            return before.or(after_too.then_some(segment));
         }
         before = Some(segment);
     }
