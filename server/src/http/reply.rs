@@ -1,0 +1,103 @@
+//! What goes back: resources with their headers, Bundles, and every error as an OperationOutcome.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html>, <https://hl7.org/fhir/R4/operationoutcome.html>. The only file that renders
+//! errors.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use fhir_core::ids::{Instant, VersionId, civil_from_days};
+use fhir_core::issue::{Issue, Problem, operation_outcome};
+
+use super::negotiate::FHIR_JSON;
+
+/// Seconds after which a client should try again when the server had no room: a group commit takes milliseconds,
+/// a full disk longer.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The response header that carries the request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer with a FHIR body.
+pub fn fhir(status: StatusCode, body: Bytes) -> HttpResponse {
+    builder(status).body(body)
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> HttpResponse {
+    HttpResponse::new(status)
+}
+
+fn builder(status: StatusCode) -> HttpResponseBuilder {
+    let mut builder = HttpResponse::build(status);
+    builder.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON)));
+    builder
+}
+
+/// Adds `ETag` and `Last-Modified` of a version.
+pub fn stamp(response: &mut HttpResponse, version: VersionId, updated: Instant) {
+    set(response, header::ETAG, &format!("W/\"{version}\""));
+    set(response, header::LAST_MODIFIED, &http_date(updated));
+}
+
+/// Sets one header; a value HTTP cannot carry is left out.
+pub fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// An OperationOutcome with these issues.
+pub fn outcome(status: StatusCode, issues: &[Issue]) -> HttpResponse {
+    fhir(status, operation_outcome(issues).to_bytes().into())
+}
+
+/// The answer to a failed request.
+pub fn problem(problem: &Problem) -> HttpResponse {
+    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = outcome(status, &problem.issues);
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+        set(&mut response, header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
+}
+
+/// The moment as HTTP writes it (RFC 9110 §5.6.7), whole seconds, rounded down.
+pub fn http_date(at: Instant) -> String {
+    let seconds = at.0.div_euclid(1_000_000);
+    let days = seconds.div_euclid(86_400);
+    let (year, month, day) = civil_from_days(days);
+    let second_of_day = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    let weekday = name(&["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"], days.rem_euclid(7));
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = name(&months, month - 1);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+fn name<'a>(names: &[&'a str], index: i64) -> &'a str {
+    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use fhir_core::issue::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_http_writes_them() {
+        assert_eq!(http_date(Instant(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(Instant(784_111_777_999_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(Instant(-1)), "Wed, 31 Dec 1969 23:59:59 GMT");
+    }
+
+    #[test]
+    fn an_overloaded_server_says_when_to_come_back() {
+        let response = problem(&Problem::new(ErrorKind::OVERLOADED, "the write queue is full"));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers().get("retry-after").unwrap(), "1");
+        assert_eq!(response.headers().get("content-type").unwrap(), FHIR_JSON);
+    }
+}
