@@ -11,6 +11,7 @@ use fhir_core::ids::{Instant, VersionId, civil_from_days};
 use fhir_core::issue::{Issue, Problem, operation_outcome};
 
 use super::negotiate::FHIR_JSON;
+use crate::interactions::Answer;
 
 /// Seconds after which a client should try again when the server had no room: a group commit takes milliseconds,
 /// a full disk longer.
@@ -22,6 +23,20 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// An answer with a FHIR body.
 pub fn fhir(status: StatusCode, body: Bytes) -> HttpResponse {
     builder(status).body(body)
+}
+
+/// What an interaction answered.
+pub fn answer(answer: &Answer) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response =
+        if answer.body.is_empty() { empty(status) } else { fhir(status, answer.body.clone()) };
+    if let Some((version, updated)) = answer.version {
+        stamp(&mut response, version, updated);
+    }
+    if let Some(location) = &answer.location {
+        set(&mut response, header::LOCATION, location);
+    }
+    response
 }
 
 /// An answer without a body.
