@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Verifies: SRS-010, RC-010
+    /// Verifies: SRS-026, RC-014
     #[test]
     fn an_older_version_never_replaces_a_newer_one() {
         let cache = BodyCache::new(1 << 20);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(cache.get(&stored(1).key).unwrap().version, VersionId(2));
     }
 
-    /// Verifies: SRS-010, RC-010
+    /// Verifies: SRS-026, RC-014
     #[test]
     fn what_was_read_before_a_commit_is_not_taken_after_it() {
         let cache = BodyCache::new(1 << 20);

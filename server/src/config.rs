@@ -310,6 +310,7 @@ fn parse_file(text: &str) -> Result<Settings, (usize, usize, String)> {
 mod tests {
     use super::*;
 
+    /// Verifies: SRS-021, RC-017
     #[test]
     fn unknown_keys_are_refused_with_their_line() {
         let (line, column, why) = parse_file("http = \"127.0.0.1:1\"\n\nhttpp = \"x\"\n").unwrap_err();
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!((config.workers, config.page_entries, config.page_entries_max), (5, 7, 1_000));
     }
 
-    /// Verifies: SRS-020, RC-020
+    /// Verifies: SRS-012, RC-011
     #[test]
     fn an_open_server_stays_on_loopback() {
         let reachable: SocketAddr = "0.0.0.0:8080".parse().unwrap();

@@ -170,7 +170,7 @@ impl Call {
             return Err(too_large());
         }
         let is_encoded = self.request.headers().contains_key(header::CONTENT_ENCODING);
-        let payload = self.payload.take();
+        let payload = std::mem::replace(&mut self.payload, Payload::None);
         let mut body = BytesMut::new();
         let mut add = |chunk: Result<Bytes, actix_web::error::PayloadError>| {
             let chunk = chunk.map_err(|_| {

@@ -23,13 +23,16 @@ const TOKEN_LENGTH_MAX: usize = 8 * 1024;
 /// Signs and checks paging tokens.
 #[derive(Clone)]
 pub struct Signer {
-    key: [u8; 32],
+    /// The key, filled up with zeros to the hash's block as HMAC does it.
+    key: [u8; 64],
 }
 
 impl Signer {
     /// Signs with this key, which the database keeps: a link outlives a restart.
     pub fn new(key: [u8; 32]) -> Self {
-        Self { key }
+        let mut block = [0; 64];
+        block.iter_mut().zip(key).for_each(|(to, from)| *to = from);
+        Self { key: block }
     }
 
     /// The token for this cursor of this search.

@@ -6,7 +6,7 @@ use actix_web::http::header;
 use fhir_core::access::{Access, Act};
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::Problem;
-use fhir_core::versioning::{ReadCondition, is_not_modified};
+use crate::shim::versioning::{ReadCondition, is_not_modified};
 
 use super::{Answer, deleted, not_found};
 use crate::app::Server;

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use conformance::ResourceTypeId;
 use fhir_core::body::{Body, resource_type_name};
-use fhir_core::index::extract::{Context, Extractor};
+use crate::shim::extract::{Context, Extractor};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, ValueRef};
-use fhir_core::validate::structure;
+use crate::shim::structure;
 use fhir_store::{Action, Change, ExpectVersion, Stored};
 
 use super::{Content, Draft, Effect, Need, Step, Written};
