@@ -60,7 +60,11 @@ pub struct Access {
 impl Access {
     /// Full access, as open mode gives it to every request.
     pub fn full(agent: impl Into<String>, channel: Channel) -> Self {
-        Self { agent: agent.into(), channel, grants: Grants::Full }
+        Self {
+            agent: agent.into(),
+            channel,
+            grants: Grants::Full,
+        }
     }
 
     /// Whether this act on this type is permitted at all.

@@ -30,7 +30,12 @@ impl Body {
         write_string(id.as_str(), &mut text);
         text.extend_from_slice(b",\"meta\":{");
         let gap = text.len() as u32;
-        let is_ours = |name: &str| matches!(name, "versionId" | "lastUpdated" | "_versionId" | "_lastUpdated");
+        let is_ours = |name: &str| {
+            matches!(
+                name,
+                "versionId" | "lastUpdated" | "_versionId" | "_lastUpdated"
+            )
+        };
         for (name, value) in resource.get("meta").into_iter().flat_map(ValueRef::members) {
             if !is_ours(&name) {
                 write_member(&name, value, &mut text);
@@ -43,7 +48,10 @@ impl Body {
             }
         }
         text.push(b'}');
-        Self { text: text.into(), gap }
+        Self {
+            text: text.into(),
+            gap,
+        }
     }
 
     /// Puts a stored body together again. `None` when the gap lies outside the text.
@@ -76,7 +84,13 @@ impl Body {
 }
 
 /// Appends a complete resource from its stored text, gap, version and time.
-pub fn write_stored(text: &[u8], gap: u32, version: VersionId, updated: Instant, out: &mut Vec<u8>) {
+pub fn write_stored(
+    text: &[u8],
+    gap: u32,
+    version: VersionId,
+    updated: Instant,
+    out: &mut Vec<u8>,
+) {
     let (before, after) = text.split_at((gap as usize).min(text.len()));
     out.extend_from_slice(before);
     out.extend_from_slice(b"\"versionId\":\"");
@@ -88,7 +102,7 @@ pub fn write_stored(text: &[u8], gap: u32, version: VersionId, updated: Instant,
 }
 
 /// Every member stands behind another one (the gap's, or `meta`), so the comma comes first.
-fn write_member(name: &Cow<'_, str>, value: ValueRef<'_>, out: &mut Vec<u8>) {
+fn write_member(name: &str, value: ValueRef<'_>, out: &mut Vec<u8>) {
     out.push(b',');
     write_string(name, out);
     out.push(b':');
@@ -97,7 +111,11 @@ fn write_member(name: &Cow<'_, str>, value: ValueRef<'_>, out: &mut Vec<u8>) {
 
 /// The `resourceType` a JSON value names.
 pub fn resource_type_name(resource: ValueRef<'_>) -> Option<Cow<'_, str>> {
-    if resource.kind() == Kind::Object { resource.get("resourceType")?.as_str() } else { None }
+    if resource.kind() == Kind::Object {
+        resource.get("resourceType")?.as_str()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -121,13 +139,18 @@ mod tests {
     fn content_survives_and_meta_is_the_servers() {
         check(
             r#"{ "resourceType":"Observation", "valueQuantity":{"value":2.50}, "id":"theirs" }"#,
-            &format!(r#"{{"resourceType":"Observation","id":"a1",{META}}},"valueQuantity":{{"value":2.50}}}}"#),
+            &format!(
+                r#"{{"resourceType":"Observation","id":"a1",{META}}},"valueQuantity":{{"value":2.50}}}}"#
+            ),
         );
         check(
             r#"{"resourceType":"Patient","meta":{"versionId":"9","profile":["p"],"lastUpdated":"2000-01-01T00:00:00Z"}}"#,
             &format!(r#"{{"resourceType":"Patient","id":"a1",{META},"profile":["p"]}}}}"#),
         );
-        check(r#"{"resourceType":"Patient"}"#, &format!(r#"{{"resourceType":"Patient","id":"a1",{META}}}}}"#));
+        check(
+            r#"{"resourceType":"Patient"}"#,
+            &format!(r#"{{"resourceType":"Patient","id":"a1",{META}}}}}"#),
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl ResourceId {
     /// The id if `text` is one.
     pub fn parse(text: &str) -> Option<Self> {
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        let is_valid = !text.is_empty() && text.len() <= Self::LENGTH_MAX && text.bytes().all(is_allowed);
+        let is_valid =
+            !text.is_empty() && text.len() <= Self::LENGTH_MAX && text.bytes().all(is_allowed);
         is_valid.then(|| Self(text.into()))
     }
 
@@ -47,7 +48,10 @@ impl ResourceKey {
     /// Reads `Type/id`, nothing before and nothing behind.
     pub fn parse(text: &str) -> Option<Self> {
         let (type_name, id) = text.split_once('/')?;
-        Some(Self { resource_type: Definitions::r4().resource_type(type_name)?, id: ResourceId::parse(id)? })
+        Some(Self {
+            resource_type: Definitions::r4().resource_type(type_name)?,
+            id: ResourceId::parse(id)?,
+        })
     }
 }
 
@@ -65,7 +69,12 @@ impl VersionId {
     /// The version if `text` is a positive whole number without sign or leading zero.
     pub fn parse(text: &str) -> Option<Self> {
         let number: i64 = text.parse().ok()?;
-        (number > 0 && text.as_bytes().first().is_some_and(|b| (b'1'..=b'9').contains(b))).then_some(Self(number))
+        (number > 0
+            && text
+                .as_bytes()
+                .first()
+                .is_some_and(|b| (b'1'..=b'9').contains(b)))
+        .then_some(Self(number))
     }
 }
 
@@ -98,11 +107,16 @@ pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -123,7 +137,14 @@ mod tests {
 
     #[test]
     fn ids_follow_the_regex() {
-        for (text, valid) in [("a", true), ("A-1.b", true), ("", false), ("a b", false), ("a/b", false), ("é", false)] {
+        for (text, valid) in [
+            ("a", true),
+            ("A-1.b", true),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("é", false),
+        ] {
             assert_eq!(ResourceId::parse(text).is_some(), valid, "{text}");
         }
         assert!(ResourceId::parse(&"x".repeat(64)).is_some());
@@ -149,7 +170,15 @@ mod tests {
 
     #[test]
     fn versions_are_positive() {
-        for (text, valid) in [("1", true), ("12", true), ("0", false), ("01", false), ("-1", false), ("+1", false), ("a", false)] {
+        for (text, valid) in [
+            ("1", true),
+            ("12", true),
+            ("0", false),
+            ("01", false),
+            ("-1", false),
+            ("+1", false),
+            ("a", false),
+        ] {
             assert_eq!(VersionId::parse(text).is_some(), valid, "{text}");
         }
     }

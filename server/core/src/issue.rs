@@ -150,8 +150,15 @@ pub struct Problem {
 impl Problem {
     /// A problem with one issue.
     pub fn new(kind: ErrorKind, diagnostics: impl Into<String>) -> Self {
-        let issue = Issue { severity: Severity::Error, kind, diagnostics: diagnostics.into(), expression: None };
-        Self { issues: vec![issue] }
+        let issue = Issue {
+            severity: Severity::Error,
+            kind,
+            diagnostics: diagnostics.into(),
+            expression: None,
+        };
+        Self {
+            issues: vec![issue],
+        }
     }
 
     /// Names the element or parameter on the latest issue.
@@ -170,7 +177,9 @@ impl Problem {
 
     /// The error table row of the first issue.
     pub fn kind(&self) -> ErrorKind {
-        self.issues.first().map_or(ErrorKind::INTERNAL, |issue| issue.kind)
+        self.issues
+            .first()
+            .map_or(ErrorKind::INTERNAL, |issue| issue.kind)
     }
 
     /// The OperationOutcome to answer with.
@@ -181,7 +190,11 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<&str> = self.issues.iter().map(|issue| issue.diagnostics.as_str()).collect();
+        let texts: Vec<&str> = self
+            .issues
+            .iter()
+            .map(|issue| issue.diagnostics.as_str())
+            .collect();
         f.write_str(&texts.join("; "))
     }
 }
@@ -194,21 +207,36 @@ pub const ERROR_SYSTEM: &str = "urn:stoker:error";
 /// An OperationOutcome of these issues.
 pub fn operation_outcome(issues: &[Issue]) -> Value {
     let rows = issues.iter().map(|issue| {
-        let coding = Value::object([("system", Value::from(ERROR_SYSTEM)), ("code", Value::from(issue.kind.id))]);
+        let coding = Value::object([
+            ("system", Value::from(ERROR_SYSTEM)),
+            ("code", Value::from(issue.kind.id)),
+        ]);
         let mut row: Map = [
             ("severity".to_owned(), Value::from(issue.severity.code())),
             ("code".to_owned(), Value::from(issue.kind.issue_type)),
-            ("details".to_owned(), Value::object([("coding", Value::Array(vec![coding]))])),
-            ("diagnostics".to_owned(), Value::from(issue.diagnostics.as_str())),
+            (
+                "details".to_owned(),
+                Value::object([("coding", Value::Array(vec![coding]))]),
+            ),
+            (
+                "diagnostics".to_owned(),
+                Value::from(issue.diagnostics.as_str()),
+            ),
         ]
         .into_iter()
         .collect();
         if let Some(expression) = &issue.expression {
-            row.insert("expression", Value::Array(vec![Value::from(expression.as_str())]));
+            row.insert(
+                "expression",
+                Value::Array(vec![Value::from(expression.as_str())]),
+            );
         }
         Value::Object(row)
     });
-    Value::object([("resourceType", Value::from("OperationOutcome")), ("issue", rows.collect::<Vec<_>>().into())])
+    Value::object([
+        ("resourceType", Value::from("OperationOutcome")),
+        ("issue", rows.collect::<Vec<_>>().into()),
+    ])
 }
 
 #[cfg(test)]
@@ -218,18 +246,29 @@ mod tests {
     #[test]
     fn ids_are_unique() {
         for (i, row) in ErrorKind::ALL.iter().enumerate() {
-            assert!(ErrorKind::ALL[..i].iter().all(|other| other.id != row.id), "{}", row.id);
+            assert!(
+                ErrorKind::ALL[..i].iter().all(|other| other.id != row.id),
+                "{}",
+                row.id
+            );
             assert!((400..600).contains(&row.status), "{}", row.id);
         }
     }
 
     #[test]
     fn an_outcome_names_element_and_fix() {
-        let problem = Problem::new(ErrorKind::BAD_CODE, "`status` must be one of …").at("Observation.status");
+        let problem =
+            Problem::new(ErrorKind::BAD_CODE, "`status` must be one of …").at("Observation.status");
         assert_eq!(problem.status(), 422);
         let outcome = problem.to_operation_outcome();
         let issue = &outcome.get("issue").and_then(Value::as_array).unwrap()[0];
-        assert_eq!(issue.get("code").and_then(Value::as_str), Some("code-invalid"));
-        assert_eq!(issue.get("expression").unwrap().as_array().unwrap()[0].as_str(), Some("Observation.status"));
+        assert_eq!(
+            issue.get("code").and_then(Value::as_str),
+            Some("code-invalid")
+        );
+        assert_eq!(
+            issue.get("expression").unwrap().as_array().unwrap()[0].as_str(),
+            Some("Observation.status")
+        );
     }
 }

@@ -55,7 +55,11 @@ impl Document {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::parse_text(text.to_owned()),
-            Err(e) => Err(JsonError::at(JsonErrorKind::NotUtf8, bytes, e.valid_up_to())),
+            Err(e) => Err(JsonError::at(
+                JsonErrorKind::NotUtf8,
+                bytes,
+                e.valid_up_to(),
+            )),
         }
     }
 
@@ -64,11 +68,19 @@ impl Document {
     /// # Errors
     /// [`JsonError`] naming line and column.
     pub fn parse_text(text: String) -> Result<Self, JsonError> {
-        let mut parser =
-            Parser { text: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 10 + 4), is_compact: true };
+        let mut parser = Parser {
+            text: text.as_bytes(),
+            at: 0,
+            nodes: Vec::with_capacity(text.len() / 10 + 4),
+            is_compact: true,
+        };
         parser.run()?;
         let (nodes, is_compact) = (parser.nodes, parser.is_compact);
-        Ok(Self { text, nodes, is_compact })
+        Ok(Self {
+            text,
+            nodes,
+            is_compact,
+        })
     }
 
     /// The whole text as it came.
@@ -78,7 +90,10 @@ impl Document {
 
     /// The top value.
     pub fn root(&self) -> ValueRef<'_> {
-        ValueRef { document: self, index: 0 }
+        ValueRef {
+            document: self,
+            index: 0,
+        }
     }
 }
 
@@ -136,21 +151,31 @@ impl<'a> ValueRef<'a> {
 
     /// The member called `name`; `None` when absent or when this is no object.
     pub fn get(self, name: &str) -> Option<ValueRef<'a>> {
-        self.members().find(|(key, _)| key.as_ref() == name).map(|(_, value)| value)
+        self.members()
+            .find(|(key, _)| key.as_ref() == name)
+            .map(|(_, value)| value)
     }
 
     /// The members of an object in their order; empty for anything else.
     pub fn members(self) -> Members<'a> {
         let node = self.node();
         let is_object = node.kind == Kind::Object;
-        Members { document: self.document, at: self.index + 1, end: if is_object { node.next } else { 0 } }
+        Members {
+            document: self.document,
+            at: self.index + 1,
+            end: if is_object { node.next } else { 0 },
+        }
     }
 
     /// The items of an array in their order; empty for anything else.
     pub fn items(self) -> Items<'a> {
         let node = self.node();
         let is_array = node.kind == Kind::Array;
-        Items { document: self.document, at: self.index + 1, end: if is_array { node.next } else { 0 } }
+        Items {
+            document: self.document,
+            at: self.index + 1,
+            end: if is_array { node.next } else { 0 },
+        }
     }
 
     /// An array's items, or the value itself as the only one: FHIR elements that repeat and those that do not, alike.
@@ -165,7 +190,9 @@ impl<'a> ValueRef<'a> {
         let text = &self.document.text;
         match node.kind {
             Kind::String => Some(Cow::Borrowed(&text[node.start as usize..node.end as usize])),
-            Kind::EscapedString => Some(Cow::Owned(unescape(&text[node.start as usize..node.end as usize]))),
+            Kind::EscapedString => Some(Cow::Owned(unescape(
+                &text[node.start as usize..node.end as usize],
+            ))),
             _ => None,
         }
     }
@@ -210,10 +237,16 @@ impl<'a> ValueRef<'a> {
                     if at > self.index + 1 {
                         out.push(b',');
                     }
-                    let key = ValueRef { document: self.document, index: at };
+                    let key = ValueRef {
+                        document: self.document,
+                        index: at,
+                    };
                     out.extend_from_slice(key.raw().as_bytes());
                     out.push(b':');
-                    let value = ValueRef { document: self.document, index: at + 1 };
+                    let value = ValueRef {
+                        document: self.document,
+                        index: at + 1,
+                    };
                     value.write_compact(out);
                     at = value.node().next;
                 }
@@ -240,9 +273,15 @@ impl<'a> ValueRef<'a> {
             Kind::True => Value::Bool(true),
             Kind::False => Value::Bool(false),
             Kind::Number => Value::Number(super::Number::from_checked(self.raw())),
-            Kind::String | Kind::EscapedString => Value::String(self.as_str().unwrap_or_default().into_owned()),
+            Kind::String | Kind::EscapedString => {
+                Value::String(self.as_str().unwrap_or_default().into_owned())
+            }
             Kind::Array => Value::Array(self.items().map(ValueRef::to_value).collect()),
-            Kind::Object => Value::Object(self.members().map(|(k, v)| (k.into_owned(), v.to_value())).collect()),
+            Kind::Object => Value::Object(
+                self.members()
+                    .map(|(k, v)| (k.into_owned(), v.to_value()))
+                    .collect(),
+            ),
         }
     }
 
@@ -251,13 +290,17 @@ impl<'a> ValueRef<'a> {
         match (self.kind(), other.kind()) {
             (Kind::Object, Kind::Object) => {
                 self.members().count() == other.members().count()
-                    && self.members().all(|(k, v)| other.get(&k).is_some_and(|o| v.same_as(o)))
+                    && self
+                        .members()
+                        .all(|(k, v)| other.get(&k).is_some_and(|o| v.same_as(o)))
             }
             (Kind::Array, Kind::Array) => {
                 self.items().count() == other.items().count()
                     && self.items().zip(other.items()).all(|(a, b)| a.same_as(b))
             }
-            (Kind::String | Kind::EscapedString, Kind::String | Kind::EscapedString) => self.as_str() == other.as_str(),
+            (Kind::String | Kind::EscapedString, Kind::String | Kind::EscapedString) => {
+                self.as_str() == other.as_str()
+            }
             (a, b) => a == b && self.raw() == other.raw(),
         }
     }
@@ -278,8 +321,14 @@ impl<'a> Iterator for Members<'a> {
         if self.at >= self.end {
             return None;
         }
-        let key = ValueRef { document: self.document, index: self.at };
-        let value = ValueRef { document: self.document, index: self.at + 1 };
+        let key = ValueRef {
+            document: self.document,
+            index: self.at,
+        };
+        let value = ValueRef {
+            document: self.document,
+            index: self.at + 1,
+        };
         self.at = value.node().next;
         key.as_str().map(|k| (k, value))
     }
@@ -300,7 +349,10 @@ impl<'a> Iterator for Items<'a> {
         if self.at >= self.end {
             return None;
         }
-        let item = ValueRef { document: self.document, index: self.at };
+        let item = ValueRef {
+            document: self.document,
+            index: self.at,
+        };
         self.at = item.node().next;
         Some(item)
     }
@@ -316,7 +368,9 @@ struct Parser<'t> {
 impl Parser<'_> {
     fn fail<T>(&self, kind: JsonErrorKind) -> Result<T, JsonError> {
         let kind = match kind {
-            JsonErrorKind::UnexpectedCharacter if self.at >= self.text.len() => JsonErrorKind::UnexpectedEnd,
+            JsonErrorKind::UnexpectedCharacter if self.at >= self.text.len() => {
+                JsonErrorKind::UnexpectedEnd
+            }
             other => other,
         };
         Err(JsonError::at(kind, self.text, self.at))
@@ -335,7 +389,12 @@ impl Parser<'_> {
 
     fn push(&mut self, kind: Kind, start: usize, end: usize) {
         let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { start: start as u32, end: end as u32, next, kind });
+        self.nodes.push(Node {
+            start: start as u32,
+            end: end as u32,
+            next,
+            kind,
+        });
     }
 
     /// Walks the text with a stack of open containers, so depth costs no call stack.
@@ -355,7 +414,11 @@ impl Parser<'_> {
                     }
                     let is_object = self.peek() == b'{';
                     open.push(self.nodes.len() as u32);
-                    self.push(if is_object { Kind::Object } else { Kind::Array }, start, start);
+                    self.push(
+                        if is_object { Kind::Object } else { Kind::Array },
+                        start,
+                        start,
+                    );
                     self.at += 1;
                     self.skip_space();
                     if self.peek() != if is_object { b'}' } else { b']' } {
@@ -406,7 +469,11 @@ impl Parser<'_> {
         let node = &mut self.nodes[container as usize];
         node.end = self.at as u32;
         node.next = next;
-        if node.kind == Kind::Object { self.refuse_duplicates(container) } else { Ok(()) }
+        if node.kind == Kind::Object {
+            self.refuse_duplicates(container)
+        } else {
+            Ok(())
+        }
     }
 
     fn member_name(&mut self) -> Result<(), JsonError> {
@@ -432,22 +499,34 @@ impl Parser<'_> {
         while at < end {
             let key = self.nodes[at as usize];
             let name = &self.text[key.start as usize..key.end as usize];
-            let is_new = if key.kind == Kind::EscapedString || many.is_some() || count == names.len() {
-                let set = many.get_or_insert_with(|| {
-                    names[..count].iter().map(|n| Cow::Borrowed(&self.text[n.0 as usize..n.1 as usize])).collect()
-                });
-                set.insert(match std::str::from_utf8(name) {
-                    Ok(text) if key.kind == Kind::EscapedString => Cow::Owned(unescape(text).into_bytes()),
-                    _ => Cow::Borrowed(name),
-                })
-            } else {
-                let seen = names[..count].iter().any(|n| &self.text[n.0 as usize..n.1 as usize] == name);
-                names[count] = (key.start, key.end);
-                count += 1;
-                !seen
-            };
+            let is_new =
+                if key.kind == Kind::EscapedString || many.is_some() || count == names.len() {
+                    let set = many.get_or_insert_with(|| {
+                        names[..count]
+                            .iter()
+                            .map(|n| Cow::Borrowed(&self.text[n.0 as usize..n.1 as usize]))
+                            .collect()
+                    });
+                    set.insert(match std::str::from_utf8(name) {
+                        Ok(text) if key.kind == Kind::EscapedString => {
+                            Cow::Owned(unescape(text).into_bytes())
+                        }
+                        _ => Cow::Borrowed(name),
+                    })
+                } else {
+                    let seen = names[..count]
+                        .iter()
+                        .any(|n| &self.text[n.0 as usize..n.1 as usize] == name);
+                    names[count] = (key.start, key.end);
+                    count += 1;
+                    !seen
+                };
             if !is_new {
-                return Err(JsonError::at(JsonErrorKind::DuplicateMember, self.text, key.start as usize));
+                return Err(JsonError::at(
+                    JsonErrorKind::DuplicateMember,
+                    self.text,
+                    key.start as usize,
+                ));
             }
             at = self.nodes[at as usize + 1].next;
         }
@@ -468,7 +547,11 @@ impl Parser<'_> {
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { self.fail(JsonErrorKind::BadNumber) } else { Ok(()) }
+        if self.at == start {
+            self.fail(JsonErrorKind::BadNumber)
+        } else {
+            Ok(())
+        }
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
@@ -504,7 +587,11 @@ impl Parser<'_> {
         let start = self.at;
         let mut kind = Kind::String;
         loop {
-            while let Some(chunk) = self.text.get(self.at..self.at + 8).and_then(|c| c.try_into().ok()) {
+            while let Some(chunk) = self
+                .text
+                .get(self.at..self.at + 8)
+                .and_then(|c| c.try_into().ok())
+            {
                 let special = special_bytes(u64::from_le_bytes(chunk));
                 if special != 0 {
                     self.at += special.trailing_zeros() as usize / 8;
@@ -560,8 +647,14 @@ impl Parser<'_> {
     }
 
     fn hex4(&self, at: usize) -> Result<u32, JsonError> {
-        let digits = self.text.get(at..at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        match digits.and_then(|d| std::str::from_utf8(d).ok()).map(|d| u32::from_str_radix(d, 16)) {
+        let digits = self
+            .text
+            .get(at..at + 4)
+            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        match digits
+            .and_then(|d| std::str::from_utf8(d).ok())
+            .map(|d| u32::from_str_radix(d, 16))
+        {
             Some(Ok(code)) => Ok(code),
             _ => Err(JsonError::at(JsonErrorKind::BadEscape, self.text, at)),
         }
