@@ -9,4 +9,6 @@ pub mod ids;
 pub mod index;
 pub mod issue;
 pub mod json;
+pub mod response;
 pub mod search;
+pub mod versioning;

@@ -5,7 +5,7 @@
 use fhir_core::access::{Access, Act};
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
-use crate::shim::response::{self, HistoryEntry, Link};
+use fhir_core::response::{self, HistoryEntry, Link};
 use fhir_store::{Cursor, HistoryQuery, HistoryScope, TotalMode};
 
 use super::{Answer, not_found};

@@ -6,7 +6,7 @@ use actix_web::http::header;
 use fhir_core::access::{Access, Act};
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::Problem;
-use crate::shim::versioning::{ReadCondition, is_not_modified};
+use fhir_core::versioning::ReadCondition;
 
 use super::{Answer, deleted, not_found};
 use crate::app::Server;
@@ -41,7 +41,7 @@ pub async fn perform(
     if stored.deleted {
         return Err(deleted(key));
     }
-    if is_not_modified(condition, stored.version, stored.updated) {
+    if condition.has(stored.version, stored.updated) {
         return Ok(Answer { status: 304, version: Some((stored.version, stored.updated)), ..Answer::default() });
     }
     Ok(Answer::resource(stored))

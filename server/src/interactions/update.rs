@@ -12,7 +12,7 @@ use fhir_core::access::{Access, Act};
 use fhir_core::ids::{ResourceId, ResourceKey};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
-use crate::shim::versioning::parse_if_match;
+use fhir_core::versioning::parse_if_match;
 
 use super::Answer;
 use crate::app::Server;

@@ -7,9 +7,11 @@ use fhir_core::access::Access;
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::search::predicate::Predicate;
-use fhir_store::Expectation;
+use fhir_core::search::{compartment, query};
+use fhir_store::{Expectation, Only, SearchQuery, TotalMode};
 
-use crate::app::Server;
+use crate::app::{Server, store_problem};
+use crate::http::call::parse_query;
 
 /// What criteria found.
 #[derive(Debug, Clone)]
@@ -45,7 +47,32 @@ impl Found {
     }
 }
 
-pub async fn resolve(server: &Server, access: &Access, resource_type: ResourceTypeId, criteria: &str) -> Result<Found, Problem> {
-    let _ = (server, access, criteria);
-    Ok(Found { resource_type, predicate: Predicate::Nothing, keys: vec![] })
+/// Finds what the criteria mean: the query part of a URL, with or without the question mark.
+///
+/// # Errors
+/// What the parameters are refused for; `too-costly`, `overloaded`
+pub async fn resolve(
+    server: &Server,
+    access: &Access,
+    resource_type: ResourceTypeId,
+    criteria: &str,
+) -> Result<Found, Problem> {
+    let criteria = criteria.strip_prefix('?').unwrap_or(criteria);
+    let parameters = parse_query(criteria)?;
+    let own_bases = server.own_bases();
+    let predicate = query::parse_condition(resource_type, &parameters, &super::context(server, &own_bases))?;
+    let predicate = compartment::narrow(access, resource_type, predicate);
+    let query = SearchQuery {
+        resource_type,
+        predicate: predicate.clone(),
+        sort: Vec::new(),
+        // Two are enough to know that it is not one.
+        limit: 2,
+        after: None,
+        total: TotalMode::None,
+        only: Only::Bodies,
+    };
+    let page = server.store.search(query).await.map_err(|e| store_problem(&e))?;
+    let keys = page.matches.into_iter().map(|stored| stored.key).collect();
+    Ok(Found { resource_type, predicate, keys })
 }
