@@ -5,6 +5,7 @@
 pub mod access;
 pub mod body;
 pub mod datatype;
+pub mod fhirpath;
 pub mod ids;
 pub mod index;
 pub mod issue;
