@@ -7,8 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
+use conformance::ResourceTypeId;
+use fhir_core::datatype::date::Zone;
 use fhir_core::ids::ResourceKey;
+use fhir_core::index::{Context, Extractor, IndexEntry};
 use fhir_core::issue::{ErrorKind, Problem};
+use fhir_core::json::ValueRef;
 use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -115,7 +119,14 @@ impl Server {
         }
     }
 
-    /// What the own bases are, as the extraction of references wants them.
+    /// The index entries of a resource.
+    pub fn extract<'a>(&self, resource_type: ResourceTypeId, resource: ValueRef<'a>) -> Vec<IndexEntry<'a>> {
+        let own_bases = self.own_bases();
+        let context = Context { base_urls: &own_bases, zone: Zone::UTC };
+        Extractor::r4().extract(resource_type, resource, &context)
+    }
+
+    /// What the own bases are, as the reading of references wants them.
     pub fn own_bases(&self) -> Vec<&str> {
         self.own_bases.iter().map(String::as_str).collect()
     }

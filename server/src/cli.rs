@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{demo, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, import, reindex, send, serve, settings};
 use crate::config::Settings;
 
 /// A FHIR R4 server that takes hospital data in and gives it out.
@@ -28,6 +28,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Make the search index of every resource anew
     Reindex(WithSettings),
+    /// Check that the database is sound
+    Check(WithSettings),
     /// Check or print the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -62,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Reindex(arguments) => reindex::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => settings::check(&arguments),
         Command::Config(ConfigCommand::Print(arguments)) => settings::print(&arguments),
         Command::Version => {

@@ -208,7 +208,11 @@ impl Config {
             Some(path) => read_file(path)?,
             None => Settings::default(),
         };
-        let config = Self::resolve(given.clone(), from_file);
+        let mut config = Self::resolve(given.clone(), from_file.clone());
+        // The name that Rust programs share counts when nothing of our own was said.
+        if let (None, None, Ok(filter)) = (&given.log_filter, &from_file.log_filter, std::env::var("RUST_LOG")) {
+            config.log_filter = filter;
+        }
         config.check()?;
         Ok(config)
     }

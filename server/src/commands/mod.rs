@@ -1,5 +1,6 @@
 //! One file for each command of the program.
 
+pub mod check;
 pub mod demo;
 pub mod import;
 pub mod reindex;

@@ -2,7 +2,6 @@
 //!
 //! Resources stay as they are. May run beside a server: a resource written meanwhile has a fresh index already.
 
-use crate::shim::extract::{Context, Extractor};
 use fhir_core::json::Document;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -40,8 +39,6 @@ pub fn run(arguments: &WithSettings) -> Result<(), String> {
 pub async fn reindex(server: &Server) -> Result<u64, String> {
     let total: u64 = server.store.counts().await.map_err(|e| e.to_string())?.live.iter().map(|(_, count)| count).sum();
     let progress = ProgressBar::new(total).with_style(style());
-    let own_bases = server.own_bases();
-    let context = Context { base_urls: &own_bases };
     let mut after = None;
     let mut count = 0;
     loop {
@@ -51,7 +48,7 @@ pub async fn reindex(server: &Server) -> Result<u64, String> {
         for row in &page {
             let key = &row.stored.key;
             let document = Document::parse(&row.stored.json).map_err(|e| format!("{key} cannot be read: {e}"))?;
-            let entries = Extractor::r4().extract(key.resource_type, document.root(), &context);
+            let entries = server.extract(key.resource_type, document.root());
             let index = server.store.prepare(key, &[], &entries);
             let replaced = server.store.replace_index(row.rid, row.stored.version, index).await;
             count += u64::from(replaced.map_err(|e| e.to_string())?);

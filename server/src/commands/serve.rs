@@ -18,9 +18,18 @@ pub fn run(arguments: &WithSettings) -> Result<(), String> {
             tracing::warn!(http = %config.http, "open mode on a reachable address: whoever connects has full access");
         }
         let app = App::start(config).await.map_err(|e| e.to_string())?;
+        announce(&app);
         stop_signal().await?;
         tracing::info!("stopping: running requests and messages are finished first");
         app.stop().await;
         Ok(())
     })
+}
+
+/// Tells on standard output where the server listens, one line for each door: programs that start it wait for these.
+pub fn announce(app: &App) {
+    println!("listening http {}", app.http);
+    if let Some(mllp) = app.mllp {
+        println!("listening mllp {mllp}");
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/http.html#capabilities>. Only what works is listed.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 use fhir_core::issue::Problem;
 use fhir_core::json::Value;
+use fhir_core::search::supported;
 use fhir_typed::capability as code;
 
 use super::Answer;
@@ -37,7 +39,9 @@ fn text(text: impl AsRef<str>) -> Value {
 }
 
 fn statement(server: &Server) -> Value {
-    let resources = Definitions::r4().concrete_types().map(resource);
+    let rev_includes = rev_includes();
+    let lead_here = |resource_type| rev_includes.get(&resource_type).map_or(&[][..], Vec::as_slice);
+    let resources = Definitions::r4().concrete_types().map(|resource_type| resource(resource_type, lead_here(resource_type)));
     let system = ["transaction", "batch"].map(|name| Value::object([("code", text(name))]));
     let rest = Value::object([
         ("mode", text(code::mode_server())),
@@ -65,11 +69,11 @@ fn statement(server: &Server) -> Value {
     ])
 }
 
-fn resource(resource_type: ResourceTypeId) -> Value {
+fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
     let name = resource_type.name();
     let interactions = INTERACTIONS.map(|name| Value::object([("code", text(name))]));
-    let params = Definitions::r4().search_params(resource_type);
-    let supported = || params.iter().filter(|param| is_supported(param));
+    let params = supported::parameters(resource_type);
+    let supported = || params.iter().map(|supported| supported.param);
     let includes = supported().filter(|param| param.kind == ParamType::Reference);
     let includes = includes.map(|param| text(format!("{name}:{}", param.code)));
     let mut members = vec![
@@ -85,7 +89,7 @@ fn resource(resource_type: ResourceTypeId) -> Value {
         ("conditionalDelete", text(code::conditional_delete_single())),
         ("referencePolicy", Value::Array(vec![text(code::reference_literal()), text(code::reference_logical())])),
         ("searchInclude", Value::Array(includes.collect())),
-        ("searchRevInclude", Value::Array(rev_includes(resource_type))),
+        ("searchRevInclude", Value::Array(rev_includes.to_vec())),
         ("searchParam", Value::Array(supported().map(search_param).collect())),
     ];
     // An empty array is not allowed in FHIR.
@@ -93,17 +97,21 @@ fn resource(resource_type: ResourceTypeId) -> Value {
     Value::object(members)
 }
 
-fn rev_includes(target: ResourceTypeId) -> Vec<Value> {
-    let params = Definitions::r4().all_search_params().iter();
-    let refer = params.filter(|param| {
-        is_supported(param) && param.kind == ParamType::Reference && param.targets.contains(&target)
-    });
-    refer.map(|param| text(format!("{}:{}", param.base.name(), param.code))).collect()
-}
-
-/// Whether searches by this parameter are carried out; the same test decides about refusal.
-fn is_supported(param: &SearchParam) -> bool {
-    crate::shim::supported::is_supported(param)
+/// For every type, the reference parameters of all types that may lead to it.
+fn rev_includes() -> BTreeMap<ResourceTypeId, Vec<Value>> {
+    let mut includes: BTreeMap<ResourceTypeId, Vec<Value>> = BTreeMap::new();
+    for source in Definitions::r4().concrete_types() {
+        for row in supported::parameters(source) {
+            if row.param.kind != ParamType::Reference {
+                continue;
+            }
+            for target in &row.param.targets {
+                let name = text(format!("{}:{}", source.name(), row.param.code));
+                includes.entry(*target).or_default().push(name);
+            }
+        }
+    }
+    includes
 }
 
 fn search_param(param: &SearchParam) -> Value {

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 
 use fhir_core::access::Access;
 use fhir_core::ids::ResourceKey;
-use crate::shim::extract::{Context, Extractor};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::search::compartment;
@@ -72,8 +71,6 @@ async fn forward(
     from: &[Stored],
     seen: &mut HashSet<ResourceKey>,
 ) -> Result<Vec<Stored>, Problem> {
-    let own_bases = server.own_bases();
-    let context = Context { base_urls: &own_bases };
     let mut keys = Vec::new();
     for stored in from {
         let resource_type = stored.key.resource_type;
@@ -81,7 +78,7 @@ async fn forward(
             continue;
         }
         let Ok(document) = Document::parse(&stored.json) else { continue };
-        let entries = Extractor::r4().extract(resource_type, document.root(), &context);
+        let entries = server.extract(resource_type, document.root());
         keys.extend(include.targets(resource_type, &entries).into_iter().filter(|key| seen.insert(key.clone())));
     }
     if keys.len() > INCLUDED_MAX {

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use conformance::ResourceTypeId;
 use fhir_core::body::{Body, resource_type_name};
-use crate::shim::extract::{Context, Extractor};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, ValueRef};
 use crate::shim::structure;
@@ -49,10 +48,8 @@ pub fn prepare(server: &Server, draft: Draft, current: Option<Stored>) -> Result
     let expect = current.as_ref().map_or(ExpectVersion::Absent, |stored| ExpectVersion::Version(stored.version));
     let live = current.as_ref().filter(|stored| !stored.deleted);
     let old = live.map(|stored| parse_stored(stored)).transpose()?;
-    let own_bases = server.own_bases();
-    let context = Context { base_urls: &own_bases };
     let removed = match &old {
-        Some(document) => Extractor::r4().extract(key.resource_type, document.root(), &context),
+        Some(document) => server.extract(key.resource_type, document.root()),
         None => Vec::new(),
     };
     match step {
@@ -64,7 +61,7 @@ pub fn prepare(server: &Server, draft: Draft, current: Option<Stored>) -> Result
             {
                 return Ok(unchanged(stored));
             }
-            let added = Extractor::r4().extract(key.resource_type, document.root(), &context);
+            let added = server.extract(key.resource_type, document.root());
             let index = server.store.prepare(&key, &removed, &added);
             let effect = if live.is_some() { Effect::Updated } else { Effect::Created };
             let action = Action::Put { body: body.clone(), index };
