@@ -17,7 +17,6 @@ pub mod metrics;
 pub mod openapi;
 pub mod routes;
 pub mod search;
-pub mod shim;
 pub mod source;
 pub mod telemetry;
 pub mod write;

@@ -12,6 +12,7 @@ use fhir_core::body::Body;
 use fhir_core::ids::{Instant, ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
+use fhir_core::versioning::Tags;
 use fhir_store::{Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored};
 
 use crate::app::{Server, store_problem};
@@ -50,14 +51,14 @@ pub enum Step {
 }
 
 /// On what condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
     /// None.
     Nothing,
     /// The id is new: nothing needs to be read first.
     NewId,
-    /// This version is current (`If-Match`).
-    Version(VersionId),
+    /// One of these versions is current (`If-Match`).
+    Match(Tags),
 }
 
 /// A plan: what is done together, and what must still be true then.

@@ -17,10 +17,13 @@ impl ResourceId {
 
     /// The id if `text` is one.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::is_valid(text).then(|| Self(text.into()))
+    }
+
+    /// Whether `text` is an id.
+    pub fn is_valid(text: &str) -> bool {
         let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        let is_valid =
-            !text.is_empty() && text.len() <= Self::LENGTH_MAX && text.bytes().all(is_allowed);
-        is_valid.then(|| Self(text.into()))
+        !text.is_empty() && text.len() <= Self::LENGTH_MAX && text.bytes().all(is_allowed)
     }
 
     /// The id as text.

@@ -12,4 +12,5 @@ pub mod issue;
 pub mod json;
 pub mod response;
 pub mod search;
+pub mod validate;
 pub mod versioning;

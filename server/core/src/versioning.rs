@@ -1,122 +1,223 @@
-//! Versions in HTTP headers: which one a client has, which one it expects.
+//! Versions in HTTP headers: `ETag`, `If-Match`, `If-None-Match`, `If-Modified-Since`, and what follows from them.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#concurrency>, <https://hl7.org/fhir/R4/http.html#cread>, RFC 9110 §13. Left out: `*` and
-//! several tags in `If-Match`.
+//! Spec: <https://hl7.org/fhir/R4/http.html#concurrency>, <https://hl7.org/fhir/R4/http.html#cread>,
+//! <https://www.rfc-editor.org/rfc/rfc9110#section-13>
 
-use crate::ids::{Instant, VersionId, days_from_civil};
+use crate::ids::{Instant, VersionId, civil_from_days, days_from_civil};
 use crate::issue::{ErrorKind, Problem};
 
-/// The `ETag` of a version.
+/// Tags in one header at most: a client has one version in hand, a cache a few.
+const TAGS_MAX: usize = 32;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
+/// The versions a header names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tags {
+    /// `*`: any version.
+    Any,
+    /// One of these.
+    Versions(Vec<VersionId>),
+}
+
+impl Tags {
+    /// Whether the current version is among them; never without a current version.
+    pub fn contain(&self, current: Option<VersionId>) -> bool {
+        match (self, current) {
+            (_, None) => false,
+            (Tags::Any, Some(_)) => true,
+            (Tags::Versions(versions), Some(current)) => versions.contains(&current),
+        }
+    }
+}
+
+/// The tag of a version, as `ETag` and `response.etag` hold it: `W/"3"`.
 pub fn etag(version: VersionId) -> String {
     format!("W/\"{version}\"")
 }
 
-/// The version that `If-Match` demands; `None` without the header.
+/// Reads `If-Match`. FHIR uses weak tags here (`W/"23"`), and bare version ids are accepted, too.
 ///
 /// # Errors
-/// `version-conflict` for a tag that no version here has: it cannot be the current one
-pub fn parse_if_match(if_match: Option<&str>) -> Result<Option<VersionId>, Problem> {
-    let Some(text) = if_match else { return Ok(None) };
-    match parse_tag(text) {
-        Some(version) => Ok(Some(version)),
-        None => {
-            let text = "`If-Match` must be one version as this server writes it, such as `W/\"3\"`";
-            Err(Problem::new(ErrorKind::VERSION_CONFLICT, text).at("If-Match"))
-        }
+/// `bad-parameter-value`: a condition that cannot be read must not count as fulfilled
+pub fn parse_if_match(header: &str) -> Result<Tags, Problem> {
+    let refuse = || {
+        let text = "`If-Match` cannot be read: a version such as `W/\"3\"` is expected, as in the `ETag` of the read";
+        Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at("If-Match")
+    };
+    match tags(header) {
+        Some(parsed) if parsed.is_readable => Ok(parsed.tags),
+        _ => Err(refuse()),
     }
 }
 
-/// `W/"3"`, and what clients make of it: `"3"` and `3`.
-fn parse_tag(text: &str) -> Option<VersionId> {
-    let text = text.trim();
-    let text = text.strip_prefix("W/").unwrap_or(text);
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    VersionId::parse(bare)
+/// Reads `If-None-Match`. Tags of other makers simply name no version of ours.
+///
+/// # Errors
+/// `bad-parameter-value`
+pub fn parse_if_none_match(header: &str) -> Result<Tags, Problem> {
+    let text = "`If-None-Match` cannot be read: `*` or versions such as `W/\"3\"` are expected";
+    tags(header)
+        .map(|parsed| parsed.tags)
+        .ok_or_else(|| Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at("If-None-Match"))
 }
 
-/// What a client has already.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReadCondition {
-    /// `If-None-Match`: these versions; `None` without the header.
-    versions: Option<Vec<VersionId>>,
-    /// `If-None-Match: *`
-    any: bool,
-    /// `If-Modified-Since` in whole seconds since 1970.
-    since_seconds: Option<i64>,
-}
-
-impl ReadCondition {
-    /// Reads the headers. What cannot be read is as if it were not there: the client then gets the resource.
-    pub fn parse(if_none_match: Option<&str>, if_modified_since: Option<&str>) -> Self {
-        let any = if_none_match.is_some_and(|text| text.trim() == "*");
-        let versions = if_none_match.map(|text| text.split(',').filter_map(parse_tag).collect());
-        Self { versions, any, since_seconds: if_modified_since.and_then(parse_http_date) }
+/// Whether a write under `If-Match` may go on. `current` is the live version, `None` when there is none.
+///
+/// # Errors
+/// `version-conflict`
+pub fn check_if_match(tags: &Tags, current: Option<VersionId>) -> Result<(), Problem> {
+    if tags.contain(current) {
+        return Ok(());
     }
+    let state = current.map_or_else(|| "the resource does not exist".to_owned(), |v| format!("the current version is {v}"));
+    let text = format!("`If-Match` does not hold: {state}; read it again and repeat the change");
+    Err(Problem::new(ErrorKind::VERSION_CONFLICT, text).at("If-Match"))
+}
 
-    /// Whether the client has this version already (304). `If-None-Match` decides alone when both are given
-    /// (RFC 9110 §13.2.2).
-    pub fn has(&self, version: VersionId, updated: Instant) -> bool {
-        match &self.versions {
-            Some(versions) => self.any || versions.contains(&version),
-            None => self.since_seconds.is_some_and(|since| updated.0.div_euclid(1_000_000) <= since),
-        }
+/// Whether a read is answered by 304. "If-None-Match takes precedence" over `If-Modified-Since` (RFC 9110 §13.2.2).
+pub fn is_not_modified(
+    if_none_match: Option<&Tags>,
+    if_modified_since: Option<Instant>,
+    current: VersionId,
+    updated: Instant,
+) -> bool {
+    match (if_none_match, if_modified_since) {
+        (Some(tags), _) => tags.contain(Some(current)),
+        // The header has whole seconds: what was changed later within its second counts as not modified.
+        (None, Some(since)) => updated.0.div_euclid(MICROS_PER_SECOND) <= since.0.div_euclid(MICROS_PER_SECOND),
+        (None, None) => false,
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since 1970; the obsolete forms are not read.
-fn parse_http_date(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_, rest) = text.trim().split_once(", ")?;
+/// A time as `Last-Modified` holds it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(instant: Instant) -> String {
+    let seconds = instant.0.div_euclid(MICROS_PER_SECOND);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil_from_days(days);
+    let name = |names: &[&'static str], at: i64| usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or_default();
+    let (weekday, month) = (name(&WEEKDAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// Reads the date of `If-Modified-Since`, in the form that [`http_date`] writes. `None` for anything else, which RFC 9110
+/// §13.1.3 tells to disregard.
+pub fn parse_http_date(text: &str) -> Option<Instant> {
+    let rest = text.split_once(", ").map(|(_, rest)| rest)?.strip_suffix(" GMT")?;
     let mut parts = rest.split(' ');
-    let day: i64 = parts.next()?.parse().ok()?;
-    let month = parts.next()?;
-    let month = i64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
-    let year: i64 = parts.next()?.parse().ok()?;
-    let mut clock = parts.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
-    let is_whole = parts.next() == Some("GMT") && parts.next().is_none() && clock.next().is_none();
-    let is_valid = (1..=31).contains(&day)
-        && (1..=9999).contains(&year)
-        && (0..24).contains(&hour)
-        && (0..60).contains(&minute)
-        && (0..=60).contains(&second);
-    (is_whole && is_valid).then(|| days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+    let day: i64 = digits(parts.next()?, 2)?;
+    let month_name = parts.next()?;
+    let month = MONTHS.iter().zip(1_i64..).find(|(name, _)| **name == month_name).map(|(_, number)| number)?;
+    let year = digits(parts.next()?, 4)?;
+    let mut time = parts.next()?.split(':');
+    let (hour, minute, second) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+    let is_valid = (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    if !is_valid || parts.next().is_some() || time.next().is_some() {
+        return None;
+    }
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(Instant(seconds * MICROS_PER_SECOND))
+}
+
+fn digits(text: &str, count: usize) -> Option<i64> {
+    let is_number = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+struct Parsed {
+    tags: Tags,
+    /// Every tag is a version of ours.
+    is_readable: bool,
+}
+
+fn tags(header: &str) -> Option<Parsed> {
+    if header.trim() == "*" {
+        return Some(Parsed { tags: Tags::Any, is_readable: true });
+    }
+    let (mut versions, mut is_readable) = (Vec::new(), true);
+    let parts: Vec<&str> = header.split(',').map(str::trim).collect();
+    if parts.len() > TAGS_MAX {
+        return None;
+    }
+    for part in parts {
+        let tag = part.strip_prefix("W/").unwrap_or(part);
+        let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let is_bare = !tag.contains('"') && !part.starts_with("W/");
+        let text = quoted.or(is_bare.then_some(tag))?;
+        match VersionId::parse(text) {
+            Some(version) => versions.push(version),
+            None => is_readable = false,
+        }
+    }
+    Some(Parsed { tags: Tags::Versions(versions), is_readable })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Verifies: SRS-007, RC-005
-    #[test]
-    fn if_match_names_one_version() {
-        for (text, version) in [("W/\"3\"", 3), ("\"12\"", 12), ("7", 7), (" W/\"1\" ", 1)] {
-            assert_eq!(parse_if_match(Some(text)).unwrap(), Some(VersionId(version)), "{text}");
-        }
-        for text in ["", "*", "W/\"0\"", "W/\"a\"", "W/\"1\", W/\"2\"", "W/\"01\""] {
-            assert_eq!(parse_if_match(Some(text)).unwrap_err().status(), 412, "{text}");
-        }
-        assert_eq!(parse_if_match(None).unwrap(), None);
+    fn versions(numbers: &[i64]) -> Tags {
+        Tags::Versions(numbers.iter().map(|n| VersionId(*n)).collect())
     }
 
+    /// Spec: <https://hl7.org/fhir/R4/http.html#concurrency>: `If-Match: W/"23"`
+    /// Verifies: SRS-007
     #[test]
-    fn what_the_client_has_is_not_sent_again() {
-        let updated = Instant(784_111_777_500_000);
-        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        for (if_none_match, if_modified_since, has) in [
-            (None, None, false),
-            (Some("W/\"3\""), None, true),
-            (Some("W/\"2\", W/\"3\""), None, true),
-            (Some("W/\"2\""), None, false),
-            (Some("*"), None, true),
-            (Some("nonsense"), None, false),
-            (None, Some(date), true),
-            (None, Some("Sun, 06 Nov 1994 08:49:36 GMT"), false),
-            (None, Some("yesterday"), false),
-            (Some("W/\"2\""), Some(date), false),
+    fn if_match_names_versions_or_is_refused() {
+        for (header, expected) in [
+            ("W/\"23\"", versions(&[23])),
+            ("\"23\"", versions(&[23])),
+            ("23", versions(&[23])),
+            (" W/\"1\" , W/\"2\"", versions(&[1, 2])),
+            ("*", Tags::Any),
         ] {
-            let condition = ReadCondition::parse(if_none_match, if_modified_since);
-            assert_eq!(condition.has(VersionId(3), updated), has, "{if_none_match:?} {if_modified_since:?}");
+            assert_eq!(parse_if_match(header).unwrap(), expected, "{header}");
         }
+        for header in ["", "W/\"\"", "W/\"abc\"", "W/23", "\"23", "0", "-1", "W/\"1\",", "W/\"1\" W/\"2\""] {
+            assert_eq!(parse_if_match(header).unwrap_err().status(), 400, "{header}");
+        }
+        assert!(parse_if_match(&"1,".repeat(40)).is_err());
+        assert!(check_if_match(&versions(&[2]), Some(VersionId(2))).is_ok());
+        assert_eq!(check_if_match(&versions(&[1]), Some(VersionId(2))).unwrap_err().status(), 412);
+        assert_eq!(check_if_match(&Tags::Any, None).unwrap_err().status(), 412);
+    }
+
+    /// Spec: <https://hl7.org/fhir/R4/http.html#cread>
+    #[test]
+    fn a_read_is_not_modified_by_tag_or_time() {
+        let (second, current) = (1_000_000, VersionId(3));
+        let updated = Instant(10 * second + 5);
+        let is_same = |none_match: Option<&str>, since: Option<i64>| {
+            let tags = none_match.map(|header| parse_if_none_match(header).unwrap());
+            is_not_modified(tags.as_ref(), since.map(|s| Instant(s * second)), current, updated)
+        };
+        assert!(is_same(Some("W/\"3\""), None));
+        assert!(is_same(Some("\"theirs\", W/\"3\""), None));
+        assert!(is_same(Some("*"), None));
+        assert!(!is_same(Some("W/\"2\""), None));
+        assert!(!is_same(Some("W/\"2\""), Some(99)));
+        assert!(is_same(None, Some(10)));
+        assert!(!is_same(None, Some(9)));
+        assert!(!is_same(None, None));
+        assert!(parse_if_none_match("\"open").is_err());
+    }
+
+    /// Spec: <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
+    #[test]
+    fn http_dates_are_written_and_read() {
+        let example = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let instant = parse_http_date(example).unwrap();
+        assert_eq!(instant, Instant(784_111_777_000_000));
+        assert_eq!(http_date(instant), example);
+        assert_eq!(http_date(Instant(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
+        for text in ["", "1994", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 25:49:37 GMT"] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
+        assert_eq!(etag(VersionId(3)), "W/\"3\"");
     }
 }

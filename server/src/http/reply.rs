@@ -7,8 +7,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
-use fhir_core::ids::{Instant, VersionId, civil_from_days};
+use fhir_core::ids::{Instant, VersionId};
 use fhir_core::issue::{Issue, Problem, operation_outcome};
+use fhir_core::versioning::{etag, http_date};
 
 use super::negotiate::FHIR_JSON;
 use crate::interactions::Answer;
@@ -52,7 +53,7 @@ fn builder(status: StatusCode) -> HttpResponseBuilder {
 
 /// Adds `ETag` and `Last-Modified` of a version.
 pub fn stamp(response: &mut HttpResponse, version: VersionId, updated: Instant) {
-    set(response, header::ETAG, &format!("W/\"{version}\""));
+    set(response, header::ETAG, &etag(version));
     set(response, header::LAST_MODIFIED, &http_date(updated));
 }
 
@@ -78,35 +79,11 @@ pub fn problem(problem: &Problem) -> HttpResponse {
     response
 }
 
-/// The moment as HTTP writes it (RFC 9110 §5.6.7), whole seconds, rounded down.
-pub fn http_date(at: Instant) -> String {
-    let seconds = at.0.div_euclid(1_000_000);
-    let days = seconds.div_euclid(86_400);
-    let (year, month, day) = civil_from_days(days);
-    let second_of_day = seconds.rem_euclid(86_400);
-    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-    let weekday = name(&["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"], days.rem_euclid(7));
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = name(&months, month - 1);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-}
-
-fn name<'a>(names: &[&'a str], index: i64) -> &'a str {
-    usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use fhir_core::issue::ErrorKind;
 
     use super::*;
-
-    #[test]
-    fn dates_are_written_as_http_writes_them() {
-        assert_eq!(http_date(Instant(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(http_date(Instant(784_111_777_999_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(http_date(Instant(-1)), "Wed, 31 Dec 1969 23:59:59 GMT");
-    }
 
     #[test]
     fn an_overloaded_server_says_when_to_come_back() {

@@ -54,7 +54,7 @@ pub async fn perform(
     return_: Return,
 ) -> Result<Answer, Problem> {
     let written = write::carry_out(server, access, async || {
-        let drafts = vec![Draft { key: key.clone(), step: Step::Delete, need, interaction: Interaction::Delete }];
+        let drafts = vec![Draft { key: key.clone(), step: Step::Delete, need: need.clone(), interaction: Interaction::Delete }];
         Ok(Plan { drafts, ..Plan::default() })
     })
     .await?;

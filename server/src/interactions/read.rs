@@ -4,9 +4,9 @@
 
 use actix_web::http::header;
 use fhir_core::access::{Access, Act};
-use fhir_core::ids::ResourceKey;
+use fhir_core::ids::{Instant, ResourceKey};
 use fhir_core::issue::Problem;
-use fhir_core::versioning::ReadCondition;
+use fhir_core::versioning::{Tags, is_not_modified, parse_http_date, parse_if_none_match};
 
 use super::{Answer, deleted, not_found};
 use crate::app::Server;
@@ -21,8 +21,28 @@ use crate::interaction::Interaction;
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
     let condition =
-        ReadCondition::parse(call.header(header::IF_NONE_MATCH), call.header(header::IF_MODIFIED_SINCE));
+        ReadCondition::parse(call.header(header::IF_NONE_MATCH), call.header(header::IF_MODIFIED_SINCE))?;
     perform(&call.server, &call.access, &key, &condition).await
+}
+
+/// What a client has already.
+#[derive(Debug, Default)]
+pub struct ReadCondition {
+    if_none_match: Option<Tags>,
+    if_modified_since: Option<Instant>,
+}
+
+impl ReadCondition {
+    /// Reads the two headers.
+    ///
+    /// # Errors
+    /// `bad-parameter-value`
+    pub fn parse(if_none_match: Option<&str>, if_modified_since: Option<&str>) -> Result<Self, Problem> {
+        Ok(Self {
+            if_none_match: if_none_match.map(parse_if_none_match).transpose()?,
+            if_modified_since: if_modified_since.and_then(parse_http_date),
+        })
+    }
 }
 
 /// Reads a resource; 304 without a body when the client has it already.
@@ -41,7 +61,7 @@ pub async fn perform(
     if stored.deleted {
         return Err(deleted(key));
     }
-    if condition.has(stored.version, stored.updated) {
+    if is_not_modified(condition.if_none_match.as_ref(), condition.if_modified_since, stored.version, stored.updated) {
         return Ok(Answer { status: 304, version: Some((stored.version, stored.updated)), ..Answer::default() });
     }
     Ok(Answer::resource(stored))

@@ -52,9 +52,9 @@ pub async fn handle_conditional(mut call: Call) -> Result<Answer, Problem> {
 /// What `If-Match` demands.
 ///
 /// # Errors
-/// `version-conflict` for a tag this server never gives
+/// `bad-parameter-value` for a header that cannot be read
 pub fn need(if_match: Option<&str>) -> Result<Need, Problem> {
-    Ok(parse_if_match(if_match)?.map_or(Need::Nothing, Need::Version))
+    if_match.map_or(Ok(Need::Nothing), |header| parse_if_match(header).map(Need::Match))
 }
 
 /// Updates or creates a resource under a known id.
@@ -72,7 +72,7 @@ pub async fn perform(
     check_id(&document, &key)?;
     let written = write::carry_out(server, access, async || {
         let step = Step::Put(document.clone());
-        let drafts = vec![Draft { key: key.clone(), step, need, interaction: Interaction::Update }];
+        let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Update }];
         Ok(Plan { drafts, ..Plan::default() })
     })
     .await?;
@@ -94,7 +94,7 @@ pub async fn perform_conditional(
 ) -> Result<Answer, Problem> {
     let written = write::carry_out(server, access, async || {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
-        let (key, need) = conditional_target(server, resource_type, &document, found.one()?, need)?;
+        let (key, need) = conditional_target(server, resource_type, &document, found.one()?, need.clone())?;
         let step = Step::Put(document.clone());
         let drafts = vec![Draft { key, step, need, interaction: Interaction::Update }];
         Ok(Plan { drafts, expects: vec![found.expectation()], message: None })

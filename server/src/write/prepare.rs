@@ -6,7 +6,8 @@ use conformance::ResourceTypeId;
 use fhir_core::body::{Body, resource_type_name};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, ValueRef};
-use crate::shim::structure;
+use fhir_core::validate::structure;
+use fhir_core::versioning::check_if_match;
 use fhir_store::{Action, Change, ExpectVersion, Stored};
 
 use super::{Content, Draft, Effect, Need, Step, Written};
@@ -26,17 +27,8 @@ pub struct Prepared {
 /// # Errors
 /// `version-conflict`
 pub fn check_preconditions(draft: &Draft, current: Option<&Stored>) -> Result<(), Problem> {
-    let Need::Version(wanted) = draft.need else { return Ok(()) };
-    if current.is_some_and(|stored| stored.version == wanted && !stored.deleted) {
-        return Ok(());
-    }
-    let state = match current {
-        Some(stored) if stored.deleted => "the resource is deleted".to_owned(),
-        Some(stored) => format!("the current version is {}", stored.version),
-        None => "the resource does not exist".to_owned(),
-    };
-    let text = format!("`If-Match` names version {wanted}, but {state}; read it again and repeat");
-    Err(Problem::new(ErrorKind::VERSION_CONFLICT, text))
+    let Need::Match(tags) = &draft.need else { return Ok(()) };
+    check_if_match(tags, current.filter(|stored| !stored.deleted).map(|stored| stored.version))
 }
 
 /// Validates, extracts the index entries of both versions and makes the change.

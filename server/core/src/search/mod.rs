@@ -13,6 +13,7 @@ pub mod matches;
 mod path;
 pub mod predicate;
 pub mod query;
+pub mod query_string;
 pub mod result;
 pub mod supported;
 mod text;
