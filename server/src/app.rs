@@ -48,6 +48,8 @@ pub struct Server {
     pub clock: Clock,
     /// New logical ids.
     pub ids: IdSource,
+    /// Where work runs that must not hold up the threads that serve requests.
+    pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
     stopping: AtomicBool,
@@ -64,7 +66,7 @@ impl Server {
         Ok(Self::with_store(config, http, store, clock, random_ids()))
     }
 
-    /// The same with a store that is already open, a clock and a source of ids.
+    /// The same with a store that is already open, a clock and a source of ids. To be called inside a runtime.
     pub fn with_store(config: Config, http: SocketAddr, store: Store, clock: Clock, ids: IdSource) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
@@ -75,6 +77,7 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            runtime: tokio::runtime::Handle::current(),
             stopping: AtomicBool::new(false),
             config,
             base_url,

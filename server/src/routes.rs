@@ -102,7 +102,10 @@ where
         Err(problem) => Err(problem),
     };
     let mut response = match &result {
-        Ok(answer) => reply::answer(answer),
+        Ok(answer) => {
+            count.interaction = answer.interaction.unwrap_or(interaction);
+            reply::answer(answer)
+        }
         Err(problem) => {
             tracing::debug!(interaction = interaction.code(), request.id = %request_id, error.id = problem.kind().id, "refused");
             reply::problem(problem)

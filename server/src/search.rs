@@ -9,7 +9,7 @@ use conformance::ResourceTypeId;
 use fhir_core::access::{Access, Act};
 use fhir_core::datatype::date::Zone;
 use fhir_core::issue::{Problem, operation_outcome};
-use fhir_core::response::{self, Link, Mode, SearchEntry};
+use fhir_core::response::{self, BundleLink, SearchEntry, SearchMode};
 use fhir_core::search::compartment;
 use fhir_core::search::limits::Limits;
 use fhir_core::search::query::{self, Context, Handling, SearchRequest};
@@ -21,6 +21,9 @@ use crate::audit;
 use crate::http::call::encode_query;
 use crate::http::paging::CURSOR_PARAMETER;
 use crate::interaction::Interaction;
+
+/// Bytes of an entry beside its resource, about; also of the Bundle's own members.
+const ENTRY_BYTES: usize = 256;
 
 /// A page of a search as a Bundle.
 ///
@@ -89,30 +92,33 @@ fn bundle(
     is_first: bool,
 ) -> Vec<u8> {
     let url = format!("{}/{search}", server.base_url);
-    let mut links = vec![Link { relation: "self", url: url.trim_end_matches('?').to_owned() }];
+    let mut links = vec![("self", url.trim_end_matches('?').to_owned())];
     if let Some(next) = &page.next {
         let token = server.signer.sign(search, &next.0);
         let joint = if url.ends_with('?') { "" } else { "&" };
-        links.push(Link { relation: "next", url: format!("{url}{joint}{CURSOR_PARAMETER}={token}") });
+        links.push(("next", format!("{url}{joint}{CURSOR_PARAMETER}={token}")));
     }
     // When everything fits on the first page the total costs nothing.
     let is_whole = is_first && page.next.is_none() && !request.is_count_only();
     let total = page.total.or(if is_whole { u64::try_from(page.matches.len()).ok() } else { None });
-    let entry = |stored: &'_ Stored, mode| (stored.key.clone(), stored.json.clone(), mode);
-    let resources: Vec<_> = page
-        .matches
-        .iter()
-        .map(|stored| entry(stored, Mode::Match))
-        .chain(included.iter().map(|stored| entry(stored, Mode::Include)))
+    let resources = page.matches.iter().map(|stored| (stored, SearchMode::Match));
+    let resources: Vec<(String, &Stored, SearchMode)> = resources
+        .chain(included.iter().map(|stored| (stored, SearchMode::Include)))
+        .map(|(stored, mode)| (format!("{}/{}", server.base_url, stored.key), stored, mode))
         .collect();
-    let mut entries: Vec<SearchEntry<'_>> =
-        resources.iter().map(|(key, json, mode)| SearchEntry { key: Some(key), json, mode: *mode }).collect();
-    let outcome;
-    if !request.warnings.is_empty() {
-        outcome = operation_outcome(&request.warnings).to_bytes();
-        entries.push(SearchEntry { key: None, json: &outcome, mode: Mode::Outcome });
-    }
-    response::searchset(&server.base_url, total, &links, &entries)
+    let outcome = if request.warnings.is_empty() { Vec::new() } else { operation_outcome(&request.warnings).to_bytes() };
+    let warned = (!outcome.is_empty())
+        .then_some(SearchEntry { full_url: "", resource: &outcome, mode: SearchMode::Outcome });
+    let entries = resources
+        .iter()
+        .map(|(full_url, stored, mode)| SearchEntry { full_url, resource: &stored.json, mode: *mode })
+        .chain(warned);
+    let bytes: usize = resources.iter().map(|(_, stored, _)| stored.json.len() + ENTRY_BYTES).sum();
+    let mut out = Vec::with_capacity(bytes + ENTRY_BYTES + outcome.len());
+    let links: Vec<BundleLink<'_>> =
+        links.iter().map(|(relation, url)| BundleLink { relation, url }).collect();
+    response::searchset(&links, total, entries, &mut out);
+    out
 }
 
 /// The search as the audit trail keeps it: type and names of parameters, no values.

@@ -18,7 +18,7 @@ use fhir_store::{Commit, CommitError, Committed, Expectation, MessageReceipt, Me
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
-pub use prepare::prepare;
+pub use prepare::{check_resource, prepare};
 use prepare::{Prepared, check_preconditions};
 
 /// Plans made for one request at most. Each lost attempt means that another write succeeded, and from the second on the
@@ -45,7 +45,7 @@ pub struct Draft {
 #[derive(Debug)]
 pub enum Step {
     /// The resource becomes this.
-    Put(Document),
+    Put(Arc<Document>),
     /// The resource is deleted.
     Delete,
 }

@@ -28,8 +28,8 @@ pub enum Handling {
 /// What the client prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prefer {
-    /// `return=`
-    pub return_: Return,
+    /// `return=`; `None` when the client says nothing.
+    pub return_: Option<Return>,
     /// `handling=`
     pub handling: Handling,
 }
@@ -51,7 +51,7 @@ impl Prefer {
                 _ => {}
             }
         }
-        Self { return_: return_.unwrap_or_default(), handling: handling.unwrap_or_default() }
+        Self { return_, handling: handling.unwrap_or_default() }
     }
 }
 
@@ -63,12 +63,12 @@ mod tests {
     fn preferences_are_read_and_unknown_ones_ignored() {
         let read = |header: &str| Prefer::parse([header]);
         assert_eq!(read(""), Prefer::default());
-        assert_eq!(read("return=minimal").return_, Return::Minimal);
-        assert_eq!(read("Return = \"OperationOutcome\"").return_, Return::OperationOutcome);
+        assert_eq!(read("return=minimal").return_, Some(Return::Minimal));
+        assert_eq!(read("Return = \"OperationOutcome\"").return_, Some(Return::OperationOutcome));
         assert_eq!(read("respond-async, handling=lenient, return=representation").handling, Handling::Lenient);
-        assert_eq!(read("return=minimal; handling=lenient"), Prefer { return_: Return::Minimal, handling: Handling::Lenient });
+        assert_eq!(read("return=minimal; handling=lenient"), Prefer { return_: Some(Return::Minimal), handling: Handling::Lenient });
         assert_eq!(read("handling=strict, handling=lenient").handling, Handling::Strict);
         assert_eq!(read("return=everything"), Prefer::default());
-        assert_eq!(Prefer::parse(["wait=5", "return=minimal"]).return_, Return::Minimal);
+        assert_eq!(Prefer::parse(["wait=5", "return=minimal"]).return_, Some(Return::Minimal));
     }
 }

@@ -13,7 +13,7 @@ use fhir_core::json::Document;
 
 use super::Answer;
 use crate::app::Server;
-use crate::http::call::Call;
+use crate::http::call::{Call, parse_query};
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition;
@@ -27,8 +27,8 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
     call.access.permit(Act::Create, resource_type)?;
     let document = call.json().await?;
-    let criteria = call.fhir_header("if-none-exist").map(str::to_owned);
-    let return_ = call.prefer().return_;
+    let criteria = call.fhir_header("if-none-exist").map(|text| parse_query(text.strip_prefix('?').unwrap_or(text))).transpose()?;
+    let return_ = call.prefer().return_.unwrap_or_default();
     perform(&call.server, &call.access, resource_type, document, criteria.as_deref(), return_).await
 }
 
@@ -41,9 +41,10 @@ pub async fn perform(
     access: &Access,
     resource_type: ResourceTypeId,
     document: Document,
-    criteria: Option<&str>,
+    criteria: Option<&[(String, String)]>,
     return_: Return,
 ) -> Result<Answer, Problem> {
+    let document = Arc::new(document);
     let mut existing: Option<ResourceKey> = None;
     let written = write::carry_out(server, access, async || {
         existing = None;
@@ -57,7 +58,7 @@ pub async fn perform(
             expects.push(found.expectation());
         }
         let key = ResourceKey { resource_type, id: (server.ids)() };
-        let step = Step::Put(document.clone());
+        let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key, step, need: Need::NewId, interaction: Interaction::Create }];
         Ok(Plan { drafts, expects, message: None })
     })

@@ -34,12 +34,12 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
 /// Those of the write path; `multiple-matches`
 pub async fn handle_conditional(call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
-    perform_conditional(&call.server, &call.access, resource_type, call.query_text(), delete_return(&call)).await
+    perform_conditional(&call.server, &call.access, resource_type, &call.query()?, delete_return(&call)).await
 }
 
 /// A deletion has nothing to represent, so only an OperationOutcome makes a body.
 fn delete_return(call: &Call) -> Return {
-    call.prefer().return_
+    call.prefer().return_.unwrap_or_default()
 }
 
 /// Deletes a resource.
@@ -69,7 +69,7 @@ pub async fn perform_conditional(
     server: &Arc<Server>,
     access: &Access,
     resource_type: ResourceTypeId,
-    criteria: &str,
+    criteria: &[(String, String)],
     return_: Return,
 ) -> Result<Answer, Problem> {
     let written = write::carry_out(server, access, async || {

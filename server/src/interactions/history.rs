@@ -3,9 +3,9 @@
 //! Spec: <https://hl7.org/fhir/R4/http.html#history>. Left out: history of a type and of the whole system, `_at`, `_list`.
 
 use fhir_core::access::{Access, Act};
-use fhir_core::ids::ResourceKey;
+use fhir_core::ids::{ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_core::response::{self, HistoryEntry, Link};
+use fhir_core::response::{self, BundleLink, HistoryEntry};
 use fhir_store::{Cursor, HistoryQuery, HistoryScope, TotalMode};
 
 use super::{Answer, not_found};
@@ -58,20 +58,33 @@ pub async fn perform(
     }
     server.reads.push(audit::record(access, Interaction::HistoryInstance, 'R', Some((key.clone(), None))));
     let url = format!("{}/{search}", server.base_url);
-    let mut links = vec![Link { relation: "self", url: url.clone() }];
-    if let Some(next) = &page.next {
-        let token = server.signer.sign(&search, &next.0);
-        links.push(Link { relation: "next", url: format!("{url}?_count={}&{CURSOR_PARAMETER}={token}", asked.count) });
-    }
-    let entries = page.versions.iter().map(|stored| HistoryEntry {
-        key: &stored.key,
-        version: stored.version,
-        updated: stored.updated,
-        is_deleted: stored.deleted,
-        json: &stored.json,
+    let next = page.next.as_ref().map(|next| {
+        format!("{url}?_count={}&{CURSOR_PARAMETER}={}", asked.count, server.signer.sign(&search, &next.0))
     });
-    let entries: Vec<_> = entries.collect();
-    Ok(Answer::ok(response::history(&server.base_url, page.total, &links, &entries)))
+    let mut links = vec![BundleLink { relation: "self", url: &url }];
+    links.extend(next.as_ref().map(|url| BundleLink { relation: "next", url }));
+    let full_url = format!("{}/{key}", server.base_url);
+    let request_url = key.to_string();
+    let entries = page.versions.iter().map(|stored| {
+        // How a version came about is not kept; version 1 is the first, whatever the request was.
+        let (method, status) = match (stored.deleted, stored.version) {
+            (true, _) => ("DELETE", 204),
+            (false, VersionId(1)) => ("PUT", 201),
+            (false, _) => ("PUT", 200),
+        };
+        HistoryEntry {
+            full_url: &full_url,
+            resource: (!stored.deleted).then_some(&stored.json),
+            method,
+            url: &request_url,
+            status,
+            version: stored.version,
+            updated: stored.updated,
+        }
+    });
+    let mut out = Vec::new();
+    response::history(&links, page.total, entries, &mut out);
+    Ok(Answer::ok(out))
 }
 
 fn read_parameters(server: &Server, parameters: &[(String, String)]) -> Result<Asked, Problem> {

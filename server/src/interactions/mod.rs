@@ -23,6 +23,7 @@ use fhir_store::Stored;
 
 use crate::app::Server;
 use crate::http::prefer::Return;
+use crate::interaction::Interaction;
 use crate::write::{Effect, Written};
 
 /// What an interaction answers, before it is an HTTP response or a Bundle entry.
@@ -36,6 +37,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The FHIR body; empty for none.
     pub body: Bytes,
+    /// What it turned out to be, where the URL alone does not tell.
+    pub interaction: Option<Interaction>,
 }
 
 impl Answer {
@@ -46,7 +49,7 @@ impl Answer {
 
     /// A resource as stored.
     pub fn resource(stored: Stored) -> Self {
-        Self { status: 200, version: Some((stored.version, stored.updated)), location: None, body: stored.json }
+        Self { status: 200, version: Some((stored.version, stored.updated)), body: stored.json, ..Self::default() }
     }
 
     /// What a write answers, by the client's preference.
@@ -66,7 +69,7 @@ impl Answer {
         let status = if status == 204 && !body.is_empty() { 200 } else { status };
         // A deleted resource has no `Location`: there is nothing to read.
         let location = if is_gone { None } else { location };
-        Self { status, version: written.version, location, body }
+        Self { status, version: written.version, location, body, interaction: None }
     }
 }
 

@@ -33,6 +33,11 @@ pub struct ReadCondition {
 }
 
 impl ReadCondition {
+    /// From values already read.
+    pub fn new(if_none_match: Option<Tags>, if_modified_since: Option<Instant>) -> Self {
+        Self { if_none_match, if_modified_since }
+    }
+
     /// Reads the two headers.
     ///
     /// # Errors

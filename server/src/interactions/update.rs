@@ -31,7 +31,7 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     call.access.permit(Act::Update, key.resource_type)?;
     let need = need(call.header(header::IF_MATCH))?;
     let document = call.json().await?;
-    let return_ = call.prefer().return_;
+    let return_ = call.prefer().return_.unwrap_or_default();
     perform(&call.server, &call.access, key, document, need, return_).await
 }
 
@@ -42,10 +42,10 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
 pub async fn handle_conditional(mut call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
     call.access.permit(Act::Update, resource_type)?;
-    let criteria = call.query_text().to_owned();
+    let criteria = call.query()?;
     let need = need(call.header(header::IF_MATCH))?;
     let document = call.json().await?;
-    let return_ = call.prefer().return_;
+    let return_ = call.prefer().return_.unwrap_or_default();
     perform_conditional(&call.server, &call.access, resource_type, &criteria, document, need, return_).await
 }
 
@@ -70,8 +70,9 @@ pub async fn perform(
     return_: Return,
 ) -> Result<Answer, Problem> {
     check_id(&document, &key)?;
+    let document = Arc::new(document);
     let written = write::carry_out(server, access, async || {
-        let step = Step::Put(document.clone());
+        let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Update }];
         Ok(Plan { drafts, ..Plan::default() })
     })
@@ -87,15 +88,16 @@ pub async fn perform_conditional(
     server: &Arc<Server>,
     access: &Access,
     resource_type: ResourceTypeId,
-    criteria: &str,
+    criteria: &[(String, String)],
     document: Document,
     need: Need,
     return_: Return,
 ) -> Result<Answer, Problem> {
+    let document = Arc::new(document);
     let written = write::carry_out(server, access, async || {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
         let (key, need) = conditional_target(server, resource_type, &document, found.one()?, need.clone())?;
-        let step = Step::Put(document.clone());
+        let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key, step, need, interaction: Interaction::Update }];
         Ok(Plan { drafts, expects: vec![found.expectation()], message: None })
     })

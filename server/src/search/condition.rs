@@ -11,7 +11,6 @@ use fhir_core::search::{compartment, query};
 use fhir_store::{Expectation, Only, SearchQuery, TotalMode};
 
 use crate::app::{Server, store_problem};
-use crate::http::call::parse_query;
 
 /// What criteria found.
 #[derive(Debug, Clone)]
@@ -47,7 +46,7 @@ impl Found {
     }
 }
 
-/// Finds what the criteria mean: the query part of a URL, with or without the question mark.
+/// Finds what the criteria mean: decoded search parameters.
 ///
 /// # Errors
 /// What the parameters are refused for; `too-costly`, `overloaded`
@@ -55,12 +54,10 @@ pub async fn resolve(
     server: &Server,
     access: &Access,
     resource_type: ResourceTypeId,
-    criteria: &str,
+    criteria: &[(String, String)],
 ) -> Result<Found, Problem> {
-    let criteria = criteria.strip_prefix('?').unwrap_or(criteria);
-    let parameters = parse_query(criteria)?;
     let own_bases = server.own_bases();
-    let predicate = query::parse_condition(resource_type, &parameters, &super::context(server, &own_bases))?;
+    let predicate = query::parse_condition(resource_type, criteria, &super::context(server, &own_bases))?;
     let predicate = compartment::narrow(access, resource_type, predicate);
     let query = SearchQuery {
         resource_type,

@@ -96,7 +96,10 @@ fn parse_stored(stored: &Stored) -> Result<Document, Problem> {
 }
 
 /// Whether this may be stored as a resource of this type.
-fn check_resource(server: &Server, resource_type: ResourceTypeId, resource: ValueRef<'_>) -> Result<(), Problem> {
+///
+/// # Errors
+/// `type-mismatch`, `invalid-resource` and its kin
+pub fn check_resource(server: &Server, resource_type: ResourceTypeId, resource: ValueRef<'_>) -> Result<(), Problem> {
     if !resource.is_object() {
         return Err(Problem::new(ErrorKind::INVALID_RESOURCE, "a resource is a JSON object"));
     }
