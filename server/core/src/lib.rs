@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod body;
+pub mod bundle;
 pub mod datatype;
 pub mod fhirpath;
 pub mod ids;

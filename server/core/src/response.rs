@@ -1,227 +1,292 @@
-//! Bundles that go back to clients, put together from stored bytes: nothing is parsed or written anew.
+//! Bundles the server answers with, put together from stored bytes: no resource is parsed or written anew.
 //!
-//! Spec: <https://hl7.org/fhir/R4/bundle.html>, <https://hl7.org/fhir/R4/search.html#return>, <https://hl7.org/fhir/R4/http.html#transaction-response>
+//! Spec: <https://hl7.org/fhir/R4/bundle.html#searchset>, <https://hl7.org/fhir/R4/bundle.html#history>,
+//! <https://hl7.org/fhir/R4/http.html#transaction-response>
 
-use crate::ids::{Instant, ResourceKey, VersionId};
+use crate::ids::{Instant, VersionId};
 use crate::json::write_string;
 use crate::versioning::etag;
 
 /// A link of a Bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// `self`, `next` …
-    pub relation: &'static str,
-    /// Absolute.
-    pub url: String,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BundleLink<'a> {
+    /// `self`, `next`, `first` ..
+    pub relation: &'a str,
+    /// Where it leads.
+    pub url: &'a str,
 }
 
-/// Why an entry is in a searchset.
+/// Why an entry is in a search result. <https://hl7.org/fhir/R4/valueset-search-entry-mode.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It matched.
+pub enum SearchMode {
+    /// It matches.
     Match,
-    /// It came along.
+    /// It came along by `_include` or `_revinclude`.
     Include,
-    /// It tells about the search.
+    /// An OperationOutcome about the search.
     Outcome,
 }
 
-/// An entry of a searchset.
-#[derive(Debug, Clone, Copy)]
+impl SearchMode {
+    fn code(self) -> &'static str {
+        match self {
+            SearchMode::Match => "match",
+            SearchMode::Include => "include",
+            SearchMode::Outcome => "outcome",
+        }
+    }
+}
+
+/// An entry of a search result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchEntry<'a> {
-    /// Which resource; `None` for an OperationOutcome.
-    pub key: Option<&'a ResourceKey>,
+    /// The absolute url; empty for an outcome, which has none.
+    pub full_url: &'a str,
     /// The complete resource.
-    pub json: &'a [u8],
-    /// Why it is here.
-    pub mode: Mode,
+    pub resource: &'a [u8],
+    /// Why it is there.
+    pub mode: SearchMode,
 }
 
 /// An entry of a history.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryEntry<'a> {
-    /// Which resource.
-    pub key: &'a ResourceKey,
-    /// Its version.
+    /// The absolute url, without version.
+    pub full_url: &'a str,
+    /// The complete resource; `None` when this version is a deletion.
+    pub resource: Option<&'a [u8]>,
+    /// `POST`, `PUT` or `DELETE`
+    pub method: &'a str,
+    /// The url of the request, relative: `Patient` or `Patient/1`.
+    pub url: &'a str,
+    /// What was answered: 201, 200 or 204.
+    pub status: u16,
+    /// The version.
     pub version: VersionId,
-    /// When it was made.
+    /// Its time.
     pub updated: Instant,
-    /// Whether this version is the deletion.
-    pub is_deleted: bool,
-    /// The complete resource; empty when deleted.
-    pub json: &'a [u8],
 }
 
-/// What one entry of a batch or transaction came to.
-#[derive(Debug, Clone, Default)]
+/// An entry of the answer to a transaction or batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutcomeEntry<'a> {
-    /// Status code and words, such as `201 Created`.
-    pub status: String,
-    /// Where the resource is.
+    /// HTTP status.
+    pub status: u16,
+    /// `Location` with version, for writes.
     pub location: Option<&'a str>,
-    /// Version and time.
+    /// Version and time of the resource now.
     pub version: Option<(VersionId, Instant)>,
-    /// The resource; empty for none.
-    pub resource: &'a [u8],
-    /// An OperationOutcome; empty for none.
-    pub outcome: &'a [u8],
+    /// The absolute url, if a resource is returned.
+    pub full_url: Option<&'a str>,
+    /// The resource that was read or, with `return=representation`, written.
+    pub resource: Option<&'a [u8]>,
+    /// An OperationOutcome.
+    pub outcome: Option<&'a [u8]>,
 }
 
-/// Bytes an entry takes beside its resource, about.
-const ENTRY_BYTES: usize = 200;
-
-/// A Bundle of type `searchset`.
-pub fn searchset(base_url: &str, total: Option<u64>, links: &[Link], entries: &[SearchEntry<'_>]) -> Vec<u8> {
-    let bytes: usize = entries.iter().map(|entry| entry.json.len() + ENTRY_BYTES).sum();
-    let mut out = open("searchset", total, links, bytes);
-    let mut list = List::open(&mut out, "entry");
+/// Appends a Bundle of type `searchset`.
+pub fn searchset<'a>(
+    links: &[BundleLink<'_>],
+    total: Option<u64>,
+    entries: impl IntoIterator<Item = SearchEntry<'a>>,
+    out: &mut Vec<u8>,
+) {
+    start("searchset", total, links, out);
+    let mut list = Entries::default();
     for entry in entries {
-        let out = list.item();
-        out.push(b'{');
-        if let Some(key) = entry.key {
-            full_url(base_url, key, out);
-            out.push(b',');
+        list.next(out);
+        let mut members = Members::default();
+        if !entry.full_url.is_empty() {
+            members.string("fullUrl", entry.full_url, out);
         }
-        out.extend_from_slice(b"\"resource\":");
-        out.extend_from_slice(entry.json);
-        out.extend_from_slice(match entry.mode {
-            Mode::Match => b",\"search\":{\"mode\":\"match\"}}".as_slice(),
-            Mode::Include => b",\"search\":{\"mode\":\"include\"}}",
-            Mode::Outcome => b",\"search\":{\"mode\":\"outcome\"}}",
-        });
+        members.raw("resource", entry.resource, out);
+        members.name("search", out);
+        out.extend_from_slice(b"{\"mode\":\"");
+        out.extend_from_slice(entry.mode.code().as_bytes());
+        out.extend_from_slice(b"\"}}");
     }
-    list.close();
-    out.push(b'}');
-    out
+    list.end(out);
 }
 
-/// A Bundle of type `history`.
-pub fn history(base_url: &str, total: Option<u64>, links: &[Link], entries: &[HistoryEntry<'_>]) -> Vec<u8> {
-    let bytes: usize = entries.iter().map(|entry| entry.json.len() + 2 * ENTRY_BYTES).sum();
-    let mut out = open("history", total, links, bytes);
-    let mut list = List::open(&mut out, "entry");
+/// Appends a Bundle of type `history`.
+pub fn history<'a>(
+    links: &[BundleLink<'_>],
+    total: Option<u64>,
+    entries: impl IntoIterator<Item = HistoryEntry<'a>>,
+    out: &mut Vec<u8>,
+) {
+    start("history", total, links, out);
+    let mut list = Entries::default();
     for entry in entries {
-        let out = list.item();
-        out.push(b'{');
-        full_url(base_url, entry.key, out);
-        if !entry.is_deleted {
-            out.extend_from_slice(b",\"resource\":");
-            out.extend_from_slice(entry.json);
+        list.next(out);
+        let mut members = Members::default();
+        members.string("fullUrl", entry.full_url, out);
+        if let Some(resource) = entry.resource {
+            members.raw("resource", resource, out);
         }
-        // How a version came about is not kept; version 1 is the create, whatever the request was.
-        let (method, status) = match (entry.is_deleted, entry.version) {
-            (true, _) => ("DELETE", "204 No Content"),
-            (false, VersionId(1)) => ("PUT", "201 Created"),
-            (false, _) => ("PUT", "200 OK"),
+        members.name("request", out);
+        out.push(b'{');
+        let mut request = Members::default();
+        request.string("method", entry.method, out);
+        request.string("url", entry.url, out);
+        out.push(b'}');
+        members.name("response", out);
+        let response = OutcomeEntry {
+            status: entry.status,
+            version: Some((entry.version, entry.updated)),
+            ..OutcomeEntry::default()
         };
-        out.extend_from_slice(b",\"request\":{\"method\":");
-        write_string(method, out);
-        out.extend_from_slice(b",\"url\":");
-        write_string(&entry.key.to_string(), out);
-        out.extend_from_slice(b"},\"response\":{\"status\":");
-        write_string(status, out);
-        stamp((entry.version, entry.updated), out);
-        out.extend_from_slice(b"}}");
+        write_response(&response, out);
+        out.push(b'}');
     }
-    list.close();
-    out.push(b'}');
-    out
+    list.end(out);
 }
 
-/// A Bundle of type `transaction-response` or `batch-response`.
-pub fn outcomes(bundle_type: &str, entries: &[OutcomeEntry<'_>]) -> Vec<u8> {
-    let bytes: usize = entries.iter().map(|e| e.resource.len() + e.outcome.len() + 2 * ENTRY_BYTES).sum();
-    let mut out = open(bundle_type, None, &[], bytes);
-    let mut list = List::open(&mut out, "entry");
+/// Appends a Bundle of type `transaction-response` or `batch-response`: "one entry for each entry in the request, in the
+/// same order".
+pub fn outcomes<'a>(
+    kind: ResponseKind,
+    entries: impl IntoIterator<Item = OutcomeEntry<'a>>,
+    out: &mut Vec<u8>,
+) {
+    start(kind.code(), None, &[], out);
+    let mut list = Entries::default();
     for entry in entries {
-        let out = list.item();
-        out.push(b'{');
-        if !entry.resource.is_empty() {
-            out.extend_from_slice(b"\"resource\":");
-            out.extend_from_slice(entry.resource);
-            out.push(b',');
+        list.next(out);
+        let mut members = Members::default();
+        if let Some(full_url) = entry.full_url {
+            members.string("fullUrl", full_url, out);
         }
-        out.extend_from_slice(b"\"response\":{\"status\":");
-        write_string(&entry.status, out);
-        if let Some(location) = entry.location {
-            out.extend_from_slice(b",\"location\":");
-            write_string(location, out);
+        if let Some(resource) = entry.resource {
+            members.raw("resource", resource, out);
         }
-        if let Some(version) = entry.version {
-            stamp(version, out);
-        }
-        if !entry.outcome.is_empty() {
-            out.extend_from_slice(b",\"outcome\":");
-            out.extend_from_slice(entry.outcome);
-        }
-        out.extend_from_slice(b"}}");
+        members.name("response", out);
+        write_response(&entry, out);
+        out.push(b'}');
     }
-    list.close();
-    out.push(b'}');
-    out
+    list.end(out);
 }
 
-fn open(bundle_type: &str, total: Option<u64>, links: &[Link], bytes: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes + 1024);
-    out.extend_from_slice(b"{\"resourceType\":\"Bundle\",\"type\":");
-    write_string(bundle_type, &mut out);
+/// Which answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseKind {
+    /// To a transaction.
+    Transaction,
+    /// To a batch.
+    Batch,
+}
+
+impl ResponseKind {
+    fn code(self) -> &'static str {
+        match self {
+            ResponseKind::Transaction => "transaction-response",
+            ResponseKind::Batch => "batch-response",
+        }
+    }
+}
+
+fn start(kind: &str, total: Option<u64>, links: &[BundleLink<'_>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"resourceType\":\"Bundle\",\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.push(b'"');
     if let Some(total) = total {
         out.extend_from_slice(b",\"total\":");
         out.extend_from_slice(total.to_string().as_bytes());
     }
-    let mut list = List::open(&mut out, "link");
-    for link in links {
-        let out = list.item();
-        out.extend_from_slice(b"{\"relation\":");
-        write_string(link.relation, out);
-        out.extend_from_slice(b",\"url\":");
-        write_string(&link.url, out);
+    for (at, link) in links.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b",\"link\":[{" } else { b",{" });
+        let mut members = Members::default();
+        members.string("relation", link.relation, out);
+        members.string("url", link.url, out);
         out.push(b'}');
     }
-    list.close();
-    out
-}
-
-fn full_url(base_url: &str, key: &ResourceKey, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"fullUrl\":");
-    write_string(&format!("{base_url}/{key}"), out);
-}
-
-fn stamp((version, updated): (VersionId, Instant), out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"etag\":");
-    write_string(&etag(version), out);
-    out.extend_from_slice(b",\"lastModified\":");
-    write_string(&updated.to_fhir(), out);
-}
-
-/// A member whose value is an array, left out when it stays empty: FHIR allows no empty arrays.
-struct List<'a> {
-    out: &'a mut Vec<u8>,
-    name: &'static str,
-    is_empty: bool,
-}
-
-impl<'a> List<'a> {
-    fn open(out: &'a mut Vec<u8>, name: &'static str) -> Self {
-        Self { out, name, is_empty: true }
+    if !links.is_empty() {
+        out.push(b']');
     }
+}
 
-    fn item(&mut self) -> &mut Vec<u8> {
-        if self.is_empty {
-            self.out.push(b',');
-            write_string(self.name, self.out);
-            self.out.extend_from_slice(b":[");
+fn write_response(entry: &OutcomeEntry<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let mut members = Members::default();
+    members.string("status", &status_line(entry.status), out);
+    if let Some(location) = entry.location {
+        members.string("location", location, out);
+    }
+    if let Some((version, updated)) = entry.version {
+        members.string("etag", &etag(version), out);
+        members.string("lastModified", &updated.to_fhir(), out);
+    }
+    if let Some(outcome) = entry.outcome {
+        members.raw("outcome", outcome, out);
+    }
+    out.push(b'}');
+}
+
+/// `response.status`: "starting with a 3 digit HTTP code", here with the usual words.
+fn status_line(status: u16) -> String {
+    let reason = match status {
+        200 => " OK",
+        201 => " Created",
+        204 => " No Content",
+        304 => " Not Modified",
+        400 => " Bad Request",
+        403 => " Forbidden",
+        404 => " Not Found",
+        405 => " Method Not Allowed",
+        409 => " Conflict",
+        410 => " Gone",
+        412 => " Precondition Failed",
+        422 => " Unprocessable Entity",
+        500 => " Internal Server Error",
+        503 => " Service Unavailable",
+        _ => "",
+    };
+    format!("{status}{reason}")
+}
+
+/// The array `entry`, which must be absent when it is empty.
+#[derive(Default)]
+struct Entries {
+    is_started: bool,
+}
+
+impl Entries {
+    fn next(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.is_started {
+            b",{"
         } else {
-            self.out.push(b',');
-        }
-        self.is_empty = false;
-        self.out
+            b",\"entry\":[{"
+        });
+        self.is_started = true;
     }
 
-    fn close(self) {
-        if !self.is_empty {
-            self.out.push(b']');
-        }
+    fn end(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.is_started { b"]}" } else { b"}" });
+    }
+}
+
+/// Members of an object and the commas between them.
+#[derive(Default)]
+struct Members {
+    is_started: bool,
+}
+
+impl Members {
+    fn name(&mut self, name: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.is_started { b",\"" } else { b"\"" });
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        self.is_started = true;
+    }
+
+    fn string(&mut self, name: &str, text: &str, out: &mut Vec<u8>) {
+        self.name(name, out);
+        write_string(text, out);
+    }
+
+    fn raw(&mut self, name: &str, json: &[u8], out: &mut Vec<u8>) {
+        self.name(name, out);
+        out.extend_from_slice(json);
     }
 }
 
@@ -230,46 +295,80 @@ mod tests {
     use super::*;
     use crate::json::Document;
 
-    fn text(bytes: Vec<u8>) -> String {
-        Document::parse(&bytes).expect("valid JSON");
-        String::from_utf8(bytes).unwrap()
+    fn check(write: impl FnOnce(&mut Vec<u8>), expected: &str) {
+        let mut out = Vec::new();
+        write(&mut out);
+        Document::parse(&out).expect("valid JSON");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
-    #[test]
-    fn an_empty_searchset_has_no_entry() {
-        let link = Link { relation: "self", url: "http://h/fhir/Patient?name=\"x\"".to_owned() };
-        let expected = r#"{"resourceType":"Bundle","type":"searchset","total":0,"link":[{"relation":"self","url":"http://h/fhir/Patient?name=\"x\""}]}"#;
-        assert_eq!(text(searchset("http://h/fhir", Some(0), &[link], &[])), expected);
-    }
-
+    /// Spec: <https://hl7.org/fhir/R4/bundle.html#searchset>
     /// Verifies: SRS-001, RC-001
     #[test]
-    fn resources_are_copied_byte_for_byte() {
-        let key = ResourceKey::parse("Observation/a").unwrap();
-        let json = br#"{"resourceType":"Observation","id":"a","valueQuantity":{"value":2.50}}"#;
-        let entry = SearchEntry { key: Some(&key), json, mode: Mode::Match };
-        let outcome = SearchEntry { key: None, json: b"{}", mode: Mode::Outcome };
-        let bundle = text(searchset("http://h/fhir", None, &[], &[entry, outcome]));
-        assert!(bundle.contains("\"fullUrl\":\"http://h/fhir/Observation/a\""), "{bundle}");
-        assert!(bundle.contains(std::str::from_utf8(json).unwrap()), "{bundle}");
-        assert!(bundle.ends_with(r#"{"resource":{},"search":{"mode":"outcome"}}]}"#), "{bundle}");
+    fn search_results_hold_the_stored_bytes() {
+        let links = [BundleLink {
+            relation: "self",
+            url: "http://x/fhir/Patient?name=\"a\"",
+        }];
+        let entries = [
+            SearchEntry {
+                full_url: "http://x/fhir/Patient/1",
+                resource: br#"{"v":2.50}"#,
+                mode: SearchMode::Match,
+            },
+            SearchEntry {
+                full_url: "",
+                resource: b"{}",
+                mode: SearchMode::Outcome,
+            },
+        ];
+        check(
+            |out| searchset(&links, Some(1), entries, out),
+            r#"{"resourceType":"Bundle","type":"searchset","total":1,"link":[{"relation":"self","url":"http://x/fhir/Patient?name=\"a\""}],"entry":[{"fullUrl":"http://x/fhir/Patient/1","resource":{"v":2.50},"search":{"mode":"match"}},{"resource":{},"search":{"mode":"outcome"}}]}"#,
+        );
+        check(
+            |out| searchset(&[], None, [], out),
+            r#"{"resourceType":"Bundle","type":"searchset"}"#,
+        );
     }
 
+    /// Spec: <https://hl7.org/fhir/R4/http.html#history>
     #[test]
-    fn a_deletion_has_no_resource_in_the_history() {
-        let key = ResourceKey::parse("Patient/a").unwrap();
-        let entry = HistoryEntry { key: &key, version: VersionId(2), updated: Instant(0), is_deleted: true, json: b"" };
-        let bundle = text(history("http://h/fhir", Some(1), &[], &[entry]));
-        assert!(!bundle.contains("\"resource\":"), "{bundle}");
-        assert!(bundle.contains(r#""request":{"method":"DELETE","url":"Patient/a"}"#), "{bundle}");
-        assert!(bundle.contains(r#""etag":"W/\"2\"""#), "{bundle}");
+    fn a_deletion_has_no_resource() {
+        let entry = HistoryEntry {
+            full_url: "http://x/fhir/Patient/1",
+            resource: None,
+            method: "DELETE",
+            url: "Patient/1",
+            status: 204,
+            version: VersionId(2),
+            updated: Instant(0),
+        };
+        check(
+            |out| history(&[], Some(1), [entry], out),
+            r#"{"resourceType":"Bundle","type":"history","total":1,"entry":[{"fullUrl":"http://x/fhir/Patient/1","request":{"method":"DELETE","url":"Patient/1"},"response":{"status":"204 No Content","etag":"W/\"2\"","lastModified":"1970-01-01T00:00:00.000000Z"}}]}"#,
+        );
     }
 
+    /// Spec: <https://hl7.org/fhir/R4/http.html#transaction-response>
     #[test]
-    fn outcomes_stand_in_the_order_of_the_request() {
-        let first = OutcomeEntry { status: "201 Created".to_owned(), location: Some("http://h/fhir/Patient/a/_history/1"), ..OutcomeEntry::default() };
-        let second = OutcomeEntry { status: "404 Not Found".to_owned(), outcome: b"{}", ..OutcomeEntry::default() };
-        let expected = r#"{"resourceType":"Bundle","type":"batch-response","entry":[{"response":{"status":"201 Created","location":"http://h/fhir/Patient/a/_history/1"}},{"response":{"status":"404 Not Found","outcome":{}}}]}"#;
-        assert_eq!(text(outcomes("batch-response", &[first, second])), expected);
+    fn outcomes_keep_the_order() {
+        let entries = [
+            OutcomeEntry {
+                status: 201,
+                location: Some("Patient/1/_history/1"),
+                version: Some((VersionId(1), Instant(0))),
+                ..OutcomeEntry::default()
+            },
+            OutcomeEntry {
+                status: 404,
+                outcome: Some(b"{}"),
+                ..OutcomeEntry::default()
+            },
+        ];
+        check(
+            |out| outcomes(ResponseKind::Batch, entries, out),
+            r#"{"resourceType":"Bundle","type":"batch-response","entry":[{"response":{"status":"201 Created","location":"Patient/1/_history/1","etag":"W/\"1\"","lastModified":"1970-01-01T00:00:00.000000Z"}},{"response":{"status":"404 Not Found","outcome":{}}}]}"#,
+        );
     }
 }

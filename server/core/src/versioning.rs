@@ -11,7 +11,9 @@ const TAGS_MAX: usize = 32;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
@@ -74,7 +76,10 @@ pub fn check_if_match(tags: &Tags, current: Option<VersionId>) -> Result<(), Pro
     if tags.contain(current) {
         return Ok(());
     }
-    let state = current.map_or_else(|| "the resource does not exist".to_owned(), |v| format!("the current version is {v}"));
+    let state = current.map_or_else(
+        || "the resource does not exist".to_owned(),
+        |v| format!("the current version is {v}"),
+    );
     let text = format!("`If-Match` does not hold: {state}; read it again and repeat the change");
     Err(Problem::new(ErrorKind::VERSION_CONFLICT, text).at("If-Match"))
 }
@@ -89,7 +94,9 @@ pub fn is_not_modified(
     match (if_none_match, if_modified_since) {
         (Some(tags), _) => tags.contain(Some(current)),
         // The header has whole seconds: what was changed later within its second counts as not modified.
-        (None, Some(since)) => updated.0.div_euclid(MICROS_PER_SECOND) <= since.0.div_euclid(MICROS_PER_SECOND),
+        (None, Some(since)) => {
+            updated.0.div_euclid(MICROS_PER_SECOND) <= since.0.div_euclid(MICROS_PER_SECOND)
+        }
         (None, None) => false,
     }
 }
@@ -99,8 +106,16 @@ pub fn http_date(instant: Instant) -> String {
     let seconds = instant.0.div_euclid(MICROS_PER_SECOND);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil_from_days(days);
-    let name = |names: &[&'static str], at: i64| usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or_default();
-    let (weekday, month) = (name(&WEEKDAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
+    let name = |names: &[&'static str], at: i64| {
+        usize::try_from(at)
+            .ok()
+            .and_then(|at| names.get(at).copied())
+            .unwrap_or_default()
+    };
+    let (weekday, month) = (
+        name(&WEEKDAYS, days.rem_euclid(7)),
+        name(&MONTHS, month - 1),
+    );
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
@@ -108,14 +123,25 @@ pub fn http_date(instant: Instant) -> String {
 /// Reads the date of `If-Modified-Since`, in the form that [`http_date`] writes. `None` for anything else, which RFC 9110
 /// §13.1.3 tells to disregard.
 pub fn parse_http_date(text: &str) -> Option<Instant> {
-    let rest = text.split_once(", ").map(|(_, rest)| rest)?.strip_suffix(" GMT")?;
+    let rest = text
+        .split_once(", ")
+        .map(|(_, rest)| rest)?
+        .strip_suffix(" GMT")?;
     let mut parts = rest.split(' ');
     let day: i64 = digits(parts.next()?, 2)?;
     let month_name = parts.next()?;
-    let month = MONTHS.iter().zip(1_i64..).find(|(name, _)| **name == month_name).map(|(_, number)| number)?;
+    let month = MONTHS
+        .iter()
+        .zip(1_i64..)
+        .find(|(name, _)| **name == month_name)
+        .map(|(_, number)| number)?;
     let year = digits(parts.next()?, 4)?;
     let mut time = parts.next()?.split(':');
-    let (hour, minute, second) = (digits(time.next()?, 2)?, digits(time.next()?, 2)?, digits(time.next()?, 2)?);
+    let (hour, minute, second) = (
+        digits(time.next()?, 2)?,
+        digits(time.next()?, 2)?,
+        digits(time.next()?, 2)?,
+    );
     let is_valid = (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
     if !is_valid || parts.next().is_some() || time.next().is_some() {
         return None;
@@ -137,7 +163,10 @@ struct Parsed {
 
 fn tags(header: &str) -> Option<Parsed> {
     if header.trim() == "*" {
-        return Some(Parsed { tags: Tags::Any, is_readable: true });
+        return Some(Parsed {
+            tags: Tags::Any,
+            is_readable: true,
+        });
     }
     let (mut versions, mut is_readable) = (Vec::new(), true);
     let parts: Vec<&str> = header.split(',').map(str::trim).collect();
@@ -154,7 +183,10 @@ fn tags(header: &str) -> Option<Parsed> {
             None => is_readable = false,
         }
     }
-    Some(Parsed { tags: Tags::Versions(versions), is_readable })
+    Some(Parsed {
+        tags: Tags::Versions(versions),
+        is_readable,
+    })
 }
 
 #[cfg(test)]
@@ -178,12 +210,31 @@ mod tests {
         ] {
             assert_eq!(parse_if_match(header).unwrap(), expected, "{header}");
         }
-        for header in ["", "W/\"\"", "W/\"abc\"", "W/23", "\"23", "0", "-1", "W/\"1\",", "W/\"1\" W/\"2\""] {
-            assert_eq!(parse_if_match(header).unwrap_err().status(), 400, "{header}");
+        for header in [
+            "",
+            "W/\"\"",
+            "W/\"abc\"",
+            "W/23",
+            "\"23",
+            "0",
+            "-1",
+            "W/\"1\",",
+            "W/\"1\" W/\"2\"",
+        ] {
+            assert_eq!(
+                parse_if_match(header).unwrap_err().status(),
+                400,
+                "{header}"
+            );
         }
         assert!(parse_if_match(&"1,".repeat(40)).is_err());
         assert!(check_if_match(&versions(&[2]), Some(VersionId(2))).is_ok());
-        assert_eq!(check_if_match(&versions(&[1]), Some(VersionId(2))).unwrap_err().status(), 412);
+        assert_eq!(
+            check_if_match(&versions(&[1]), Some(VersionId(2)))
+                .unwrap_err()
+                .status(),
+            412
+        );
         assert_eq!(check_if_match(&Tags::Any, None).unwrap_err().status(), 412);
     }
 
@@ -194,7 +245,12 @@ mod tests {
         let updated = Instant(10 * second + 5);
         let is_same = |none_match: Option<&str>, since: Option<i64>| {
             let tags = none_match.map(|header| parse_if_none_match(header).unwrap());
-            is_not_modified(tags.as_ref(), since.map(|s| Instant(s * second)), current, updated)
+            is_not_modified(
+                tags.as_ref(),
+                since.map(|s| Instant(s * second)),
+                current,
+                updated,
+            )
         };
         assert!(is_same(Some("W/\"3\""), None));
         assert!(is_same(Some("\"theirs\", W/\"3\""), None));
@@ -215,7 +271,14 @@ mod tests {
         assert_eq!(instant, Instant(784_111_777_000_000));
         assert_eq!(http_date(instant), example);
         assert_eq!(http_date(Instant(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
-        for text in ["", "1994", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 25:49:37 GMT"] {
+        for text in [
+            "",
+            "1994",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 25:49:37 GMT",
+        ] {
             assert_eq!(parse_http_date(text), None, "{text}");
         }
         assert_eq!(etag(VersionId(3)), "W/\"3\"");

@@ -178,7 +178,7 @@ mod tests {
                 .collect();
             assert_eq!(names.join(","), expected, "{type_name}.{code}");
         }
-        assert_eq!(targets(param("Observation", "focus")).len(), 146);
+        assert_eq!(targets(param("Observation", "focus")).len(), 145);
     }
 
     #[test]
