@@ -15,6 +15,8 @@ use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
 use fhir_store::{Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored};
 
+use tokio::sync::MutexGuard;
+
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
@@ -137,34 +139,52 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Plans and carries out until nothing comes between.
-///
-/// # Errors
-/// What planning or carrying out answers; `write-conflict` when others always came first.
-pub async fn carry_out(
-    server: &Arc<Server>,
-    access: &Access,
-    mut plan: impl AsyncFnMut() -> Result<Plan, Problem>,
-) -> Result<Vec<Written>, Problem> {
-    let mut lane = None;
-    for attempt in 0..ATTEMPTS_MAX {
-        if attempt > 0 {
-            server.metrics.retry();
-            if lane.is_none() {
-                lane = Some(server.retry_lane.lock().await);
-            }
-        }
-        match submit(server, access, plan().await?).await {
-            Ok((written, _)) => return Ok(written),
+/// The attempts of one request to be carried out: plan, try, and plan anew as long as something comes between.
+pub struct Attempts<'a> {
+    server: &'a Arc<Server>,
+    count: usize,
+    lane: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Attempts<'a> {
+    /// No attempt yet.
+    pub fn new(server: &'a Arc<Server>) -> Self {
+        Self { server, count: 0, lane: None }
+    }
+
+    /// Tries a plan. `None` means that something changed since it was made and a new plan is needed.
+    ///
+    /// # Errors
+    /// What carrying out answers; `write-conflict` when others always came first
+    pub async fn submit(&mut self, access: &Access, plan: Plan) -> Result<Option<Vec<Written>>, Problem> {
+        match submit(self.server, access, plan).await {
+            Ok((written, _)) => return Ok(Some(written)),
             Err(Failure::Moved) => {}
             Err(Failure::Problem(problem)) => return Err(problem),
             Err(Failure::Repeated(_)) => {
                 return Err(Problem::new(ErrorKind::MESSAGE_CONFLICT, "the message was received before"));
             }
         }
+        self.again().await?;
+        Ok(None)
     }
-    let text = format!("other writes came first {ATTEMPTS_MAX} times; read the resource again and repeat");
-    Err(Problem::new(ErrorKind::WRITE_CONFLICT, text))
+
+    /// Gets ready for another attempt.
+    ///
+    /// # Errors
+    /// `write-conflict` when there were too many
+    pub async fn again(&mut self) -> Result<(), Problem> {
+        self.server.metrics.retry();
+        self.count += 1;
+        if self.count >= ATTEMPTS_MAX {
+            let text = format!("other writes came first {ATTEMPTS_MAX} times; read the resource again and repeat");
+            return Err(Problem::new(ErrorKind::WRITE_CONFLICT, text));
+        }
+        if self.lane.is_none() {
+            self.lane = Some(self.server.retry_lane.lock().await);
+        }
+        Ok(())
+    }
 }
 
 /// Carries out one plan, all or nothing, and returns when it is durable.

@@ -17,7 +17,7 @@ use crate::http::call::{Call, parse_query};
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition;
-use crate::write::{self, Draft, Effect, Need, Plan, Step};
+use crate::write::{Attempts, Draft, Need, Plan, Step};
 
 /// `POST [base]/[type]`
 ///
@@ -45,30 +45,23 @@ pub async fn perform(
     return_: Return,
 ) -> Result<Answer, Problem> {
     let document = Arc::new(document);
-    let mut existing: Option<ResourceKey> = None;
-    let written = write::carry_out(server, access, async || {
-        existing = None;
+    let mut attempts = Attempts::new(server);
+    loop {
         let mut expects = Vec::new();
         if let Some(criteria) = criteria {
             let found = condition::resolve(server, access, resource_type, criteria).await?;
-            existing = found.one()?;
-            if existing.is_some() {
-                return Ok(Plan::default());
+            if let Some(key) = found.one()? {
+                return existing_answer(server, &key, return_).await;
             }
             expects.push(found.expectation());
         }
         let key = ResourceKey { resource_type, id: (server.ids)() };
         let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key, step, need: Need::NewId, interaction: Interaction::Create }];
-        Ok(Plan { drafts, expects, message: None })
-    })
-    .await?;
-    if let Some(written) = written.first() {
-        debug_assert_eq!(written.effect, Effect::Created);
-        return Ok(Answer::written(server, written, return_));
+        if let Some(written) = attempts.submit(access, Plan { drafts, expects, message: None }).await? {
+            return Ok(Answer::of_first(server, &written, return_));
+        }
     }
-    let Some(key) = existing else { return Ok(Answer::default()) };
-    existing_answer(server, &key, return_).await
 }
 
 /// One resource met the criteria: the create is done already (200).

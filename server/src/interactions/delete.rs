@@ -17,7 +17,7 @@ use crate::http::call::Call;
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition;
-use crate::write::{self, Draft, Need, Plan, Step};
+use crate::write::{Attempts, Draft, Need, Plan, Step};
 
 /// `DELETE [base]/[type]/[id]`: 204, also when there is nothing to delete.
 ///
@@ -53,12 +53,14 @@ pub async fn perform(
     need: Need,
     return_: Return,
 ) -> Result<Answer, Problem> {
-    let written = write::carry_out(server, access, async || {
-        let drafts = vec![Draft { key: key.clone(), step: Step::Delete, need: need.clone(), interaction: Interaction::Delete }];
-        Ok(Plan { drafts, ..Plan::default() })
-    })
-    .await?;
-    Ok(written.first().map(|written| Answer::written(server, written, return_)).unwrap_or_default())
+    let mut attempts = Attempts::new(server);
+    loop {
+        let step = Step::Delete;
+        let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Delete }];
+        if let Some(written) = attempts.submit(access, Plan { drafts, ..Plan::default() }).await? {
+            return Ok(Answer::of_first(server, &written, return_));
+        }
+    }
 }
 
 /// Deletes the one resource that meets the criteria, if there is one.
@@ -72,13 +74,14 @@ pub async fn perform_conditional(
     criteria: &[(String, String)],
     return_: Return,
 ) -> Result<Answer, Problem> {
-    let written = write::carry_out(server, access, async || {
+    let mut attempts = Attempts::new(server);
+    loop {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
-        let draft = |key| Draft { key, step: Step::Delete, need: Need::Nothing, interaction: Interaction::Delete };
-        let drafts = found.one()?.map(draft).into_iter().collect();
-        Ok(Plan { drafts, expects: vec![found.expectation()], message: None })
-    })
-    .await?;
-    let nothing = || Answer { status: 204, ..Answer::default() };
-    Ok(written.first().map_or_else(nothing, |written| Answer::written(server, written, return_)))
+        let Some(key) = found.one()? else { return Ok(Answer { status: 204, ..Answer::default() }) };
+        let drafts = vec![Draft { key, step: Step::Delete, need: Need::Nothing, interaction: Interaction::Delete }];
+        let plan = Plan { drafts, expects: vec![found.expectation()], message: None };
+        if let Some(written) = attempts.submit(access, plan).await? {
+            return Ok(Answer::of_first(server, &written, return_));
+        }
+    }
 }

@@ -52,6 +52,11 @@ impl Answer {
         Self { status: 200, version: Some((stored.version, stored.updated)), body: stored.json, ..Self::default() }
     }
 
+    /// What a write of one resource answers.
+    pub fn of_first(server: &Server, written: &[Written], return_: Return) -> Self {
+        written.first().map(|written| Self::written(server, written, return_)).unwrap_or_default()
+    }
+
     /// What a write answers, by the client's preference.
     pub fn written(server: &Server, written: &Written, return_: Return) -> Self {
         let status = match written.effect {

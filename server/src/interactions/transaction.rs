@@ -18,7 +18,7 @@ use crate::app::Server;
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition::{self, Found};
-use crate::write::{self, Draft, Need, Plan, Step, Written};
+use crate::write::{Attempts, Draft, Need, Plan, Step, Written};
 
 /// What an entry is once its conditions are resolved.
 #[derive(Debug, Clone)]
@@ -78,14 +78,13 @@ async fn run(
     access: &Access,
     root: ValueRef<'_>,
 ) -> Result<(Vec<Slot>, Vec<Written>), Problem> {
-    let mut slots = Vec::new();
-    let written = write::carry_out(server, access, async || {
-        let (plan, resolved) = plan(server, access, root).await?;
-        slots = resolved;
-        Ok(plan)
-    })
-    .await?;
-    Ok((slots, written))
+    let mut attempts = Attempts::new(server);
+    loop {
+        let (plan, slots) = plan(server, access, root).await?;
+        if let Some(written) = attempts.submit(access, plan).await? {
+            return Ok((slots, written));
+        }
+    }
 }
 
 /// Reads the Bundle, resolves every condition and writes down what shall happen.

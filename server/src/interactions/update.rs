@@ -20,7 +20,7 @@ use crate::http::call::Call;
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition;
-use crate::write::{self, Draft, Need, Plan, Step};
+use crate::write::{Attempts, Draft, Need, Plan, Step};
 
 /// `PUT [base]/[type]/[id]`
 ///
@@ -71,13 +71,14 @@ pub async fn perform(
 ) -> Result<Answer, Problem> {
     check_id(&document, &key)?;
     let document = Arc::new(document);
-    let written = write::carry_out(server, access, async || {
+    let mut attempts = Attempts::new(server);
+    loop {
         let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Update }];
-        Ok(Plan { drafts, ..Plan::default() })
-    })
-    .await?;
-    Ok(written.first().map(|written| Answer::written(server, written, return_)).unwrap_or_default())
+        if let Some(written) = attempts.submit(access, Plan { drafts, ..Plan::default() }).await? {
+            return Ok(Answer::of_first(server, &written, return_));
+        }
+    }
 }
 
 /// Updates the one resource that meets the criteria, or creates one.
@@ -94,15 +95,17 @@ pub async fn perform_conditional(
     return_: Return,
 ) -> Result<Answer, Problem> {
     let document = Arc::new(document);
-    let written = write::carry_out(server, access, async || {
+    let mut attempts = Attempts::new(server);
+    loop {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
         let (key, need) = conditional_target(server, resource_type, &document, found.one()?, need.clone())?;
         let step = Step::Put(Arc::clone(&document));
         let drafts = vec![Draft { key, step, need, interaction: Interaction::Update }];
-        Ok(Plan { drafts, expects: vec![found.expectation()], message: None })
-    })
-    .await?;
-    Ok(written.first().map(|written| Answer::written(server, written, return_)).unwrap_or_default())
+        let plan = Plan { drafts, expects: vec![found.expectation()], message: None };
+        if let Some(written) = attempts.submit(access, plan).await? {
+            return Ok(Answer::of_first(server, &written, return_));
+        }
+    }
 }
 
 /// Which resource a conditional update writes: the one found, else the one the body names, else a new one.

@@ -20,7 +20,7 @@ use crate::app::Server;
 use crate::interaction::Interaction;
 use crate::interactions::{batch, transaction};
 use crate::http::prefer::Return;
-use crate::write::{self, Draft, Effect, Need, Plan, Step, check_resource};
+use crate::write::{Attempts, Draft, Effect, Need, Plan, Step, check_resource};
 
 /// Resources of one commit: large enough that the commit's own cost vanishes.
 const CHUNK_RESOURCES: usize = 500;
@@ -297,16 +297,21 @@ impl Run {
         if puts.is_empty() {
             return;
         }
-        let result = write::carry_out(&self.server, &self.access, async || {
+        let mut attempts = Attempts::new(&self.server);
+        let result = loop {
             let drafts = puts.iter().map(|(_, put)| Draft {
                 key: put.key.clone(),
                 step: Step::Put(Arc::clone(&put.document)),
                 need: put.need.clone(),
                 interaction: Interaction::Update,
             });
-            Ok(Plan { drafts: drafts.collect(), ..Plan::default() })
-        })
-        .await;
+            let plan = Plan { drafts: drafts.collect(), ..Plan::default() };
+            match attempts.submit(&self.access, plan).await {
+                Ok(None) => {}
+                Ok(Some(written)) => break Ok(written),
+                Err(problem) => break Err(problem),
+            }
+        };
         match result {
             Ok(written) => self.count(written.iter().map(|written| written.effect)),
             Err(problem) => puts.iter().for_each(|(place, _)| self.fail(place, &problem.to_string())),
