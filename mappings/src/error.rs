@@ -17,7 +17,11 @@ pub struct LoadError {
 
 impl LoadError {
     pub(crate) fn at(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, message: message.into() }
+        Self {
+            file: file.to_owned(),
+            line,
+            message: message.into(),
+        }
     }
 }
 
