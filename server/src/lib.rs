@@ -9,6 +9,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 pub mod feeds;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod interaction;

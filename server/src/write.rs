@@ -61,6 +61,8 @@ pub enum Need {
     NewId,
     /// One of these versions is current (`If-Match`).
     Match(Tags),
+    /// This version is current, since the content was made from it; another one asks for a new plan.
+    Snapshot(VersionId),
 }
 
 /// A plan: what is done together, and what must still be true then.
@@ -206,6 +208,11 @@ pub async fn submit(
             _ => server.store.read(&draft.key).await.map_err(|e| store_problem(&e))?,
         };
         check_preconditions(draft, current.as_ref())?;
+        if let Need::Snapshot(version) = draft.need
+            && current.as_ref().map(|stored| stored.version) != Some(version)
+        {
+            return Err(Failure::Moved);
+        }
         currents.push(current);
     }
     let audit = plan.drafts.iter().map(|draft| {
