@@ -4,11 +4,24 @@
 
 mod api;
 mod audit;
+mod body;
+mod catalog;
+mod db;
 mod error;
+mod hash;
 mod index;
+mod log;
 mod message;
+mod open;
 mod options;
+mod read;
+mod search;
+mod shared;
+mod sql;
 mod store;
+mod terms;
+mod threads;
+mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};

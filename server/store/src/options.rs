@@ -40,6 +40,8 @@ pub struct StoreOptions {
     pub mmap_bytes: u64,
     /// SQLite: the write-ahead log is folded into the database when it is larger.
     pub checkpoint_bytes: u64,
+    /// SQLite: the file may not grow larger than this; writes are refused then.
+    pub database_bytes_max: Option<u64>,
     /// Live resources after which dictionaries for compression are trained from the database's own resources.
     pub dictionary_after_resources: u64,
 }
@@ -79,6 +81,7 @@ impl StoreOptions {
             cache_kib: Self::CACHE_KIB,
             mmap_bytes: Self::MMAP_BYTES,
             checkpoint_bytes: Self::CHECKPOINT_BYTES,
+            database_bytes_max: None,
             dictionary_after_resources: Self::DICTIONARY_AFTER_RESOURCES,
         }
     }
