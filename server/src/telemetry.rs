@@ -3,6 +3,8 @@
 //! What may be logged: ids of requests and messages, interactions, counts, times, error ids. What may not: bodies,
 //! names, values, search parameter values.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
@@ -13,7 +15,8 @@ use crate::config::{Config, LogFormat};
 /// A filter that cannot be read.
 pub fn start(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_filter).map_err(|e| format!("`log_filter`: {e}"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
     // An error means that logging has already begun, which a test process does.
     let _ = match config.log {
         LogFormat::Pretty => logs.compact().try_init(),
