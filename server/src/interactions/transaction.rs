@@ -2,6 +2,8 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/http.html#trules>
 
+mod logical;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,8 +11,10 @@ use fhir_core::access::Access;
 use fhir_core::bundle::{self, Action, BUNDLE_ENTRIES_MAX, PlanContext};
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_core::json::ValueRef;
+use fhir_core::json::{Document, Value, ValueRef};
 use fhir_store::Expectation;
+
+use logical::Logical;
 
 use super::read::ReadCondition;
 use super::{Answer, entry};
@@ -33,6 +37,15 @@ enum Slot {
     Get(String),
 }
 
+/// What happens to a conditional reference that does not find exactly one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The transaction fails.
+    Refuse,
+    /// The identifier it searches for is kept as a logical reference.
+    KeepIdentifier,
+}
+
 /// Carries out a transaction; the answers stand in the order of the entries.
 ///
 /// # Errors
@@ -43,7 +56,7 @@ pub async fn perform(
     root: ValueRef<'_>,
     return_: Return,
 ) -> Result<Vec<Answer>, Problem> {
-    let (slots, written) = run(server, access, root).await?;
+    let (slots, written) = run(server, access, root, Unresolved::Refuse).await?;
     let mut answers = Vec::with_capacity(slots.len());
     for slot in &slots {
         let answer = match slot {
@@ -69,18 +82,24 @@ pub async fn perform(
 ///
 /// # Errors
 /// The first problem of any entry; nothing was written then
-pub async fn carry_out(server: &Arc<Server>, access: &Access, root: ValueRef<'_>) -> Result<Vec<Written>, Problem> {
-    run(server, access, root).await.map(|(_, written)| written)
+pub async fn carry_out(
+    server: &Arc<Server>,
+    access: &Access,
+    root: ValueRef<'_>,
+    unresolved: Unresolved,
+) -> Result<Vec<Written>, Problem> {
+    run(server, access, root, unresolved).await.map(|(_, written)| written)
 }
 
 async fn run(
     server: &Arc<Server>,
     access: &Access,
     root: ValueRef<'_>,
+    unresolved: Unresolved,
 ) -> Result<(Vec<Slot>, Vec<Written>), Problem> {
     let mut attempts = Attempts::new(server);
     loop {
-        let (plan, slots) = plan(server, access, root).await?;
+        let (plan, slots) = plan(server, access, root, unresolved).await?;
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok((slots, written));
         }
@@ -88,17 +107,22 @@ async fn run(
 }
 
 /// Reads the Bundle, resolves every condition and writes down what shall happen.
-async fn plan(server: &Arc<Server>, access: &Access, root: ValueRef<'_>) -> Result<(Plan, Vec<Slot>), Problem> {
+async fn plan(
+    server: &Arc<Server>,
+    access: &Access,
+    root: ValueRef<'_>,
+    unresolved: Unresolved,
+) -> Result<(Plan, Vec<Slot>), Problem> {
     let own_bases = server.own_bases();
     let context = PlanContext { base_urls: &own_bases, entries_max: BUNDLE_ENTRIES_MAX };
     let mut bundle = bundle::plan(root, &context, &mut || (server.ids)())?;
     let (found, expects) = resolve_conditions(server, access, &mut bundle).await?;
     bundle.refuse_duplicates()?;
-    resolve_references(server, access, &mut bundle).await?;
+    let logical = resolve_references(server, access, &mut bundle, unresolved).await?;
     let mut slots = vec![Slot::Nothing; bundle.entries.len()];
     let mut drafts = Vec::with_capacity(bundle.entries.len());
     for index in bundle.order.clone() {
-        let slot = match draft(&bundle, index, &found)? {
+        let slot = match draft(&bundle, index, &found, &logical)? {
             Resolved::Draft(draft) => {
                 drafts.push(*draft);
                 Slot::Draft(drafts.len() - 1)
@@ -146,11 +170,20 @@ async fn resolve_references(
     server: &Server,
     access: &Access,
     bundle: &mut bundle::Plan<'_>,
-) -> Result<(), Problem> {
+    unresolved: Unresolved,
+) -> Result<Vec<Logical>, Problem> {
+    let mut kept = Vec::new();
     for reference in bundle.conditional_references()? {
         let found = condition::resolve(server, access, reference.resource_type, &reference.params).await;
-        let found = found.and_then(|found| found.one()).map_err(|problem| in_entry(reference.index, problem))?;
-        let Some(key) = found else {
+        let found = found.and_then(|found| found.one());
+        if !matches!(found, Ok(Some(_)))
+            && unresolved == Unresolved::KeepIdentifier
+            && let Some(logical) = Logical::of(&reference)
+        {
+            kept.push(logical);
+            continue;
+        }
+        let Some(key) = found.map_err(|problem| in_entry(reference.index, problem))? else {
             let text = format!(
                 "entry {}: a conditional reference to `{}` finds no resource; send that resource first",
                 reference.index,
@@ -161,7 +194,21 @@ async fn resolve_references(
         };
         bundle.resolve_reference(&reference.text, key);
     }
-    Ok(())
+    Ok(kept)
+}
+
+/// The resource of an entry with all references final.
+fn content(bundle: &bundle::Plan<'_>, index: usize, logical: &[Logical]) -> Result<Document, Problem> {
+    let document = entry::content(bundle, index)?;
+    if logical.is_empty() {
+        return Ok(document);
+    }
+    let mut value: Value = document.root().to_value();
+    if logical::rewrite(&mut value, logical) == 0 {
+        return Ok(document);
+    }
+    Document::parse(&value.to_bytes())
+        .map_err(|error| Problem::new(ErrorKind::BAD_JSON, format!("entry {index} cannot be read: {error}")))
 }
 
 enum Resolved {
@@ -169,10 +216,15 @@ enum Resolved {
     Other(Slot),
 }
 
-fn draft(bundle: &bundle::Plan<'_>, index: usize, found: &FoundKeys) -> Result<Resolved, Problem> {
+fn draft(
+    bundle: &bundle::Plan<'_>,
+    index: usize,
+    found: &FoundKeys,
+    logical: &[Logical],
+) -> Result<Resolved, Problem> {
     let Some(bundle_entry) = bundle.entries.get(index) else { return Ok(Resolved::Other(Slot::Nothing)) };
     let put = |key: &ResourceKey, need: Need, interaction| -> Result<Resolved, Problem> {
-        let step = Step::Put(Arc::new(entry::content(bundle, index)?));
+        let step = Step::Put(Arc::new(content(bundle, index, logical)?));
         Ok(Resolved::Draft(Box::new(Draft { key: key.clone(), step, need, interaction })))
     };
     let delete = |key: &ResourceKey, need: Need| {

@@ -1,8 +1,8 @@
 //! The import itself: many pieces at a time, each a transaction of its own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::BufRead;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use conformance::Definitions;
@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use super::files::{self, Form, SourceFile};
 use crate::app::Server;
 use crate::interaction::Interaction;
-use crate::interactions::{batch, transaction};
+use crate::interactions::transaction::{self, Unresolved};
+use crate::interactions::batch;
 use crate::http::prefer::Return;
 use crate::write::{Attempts, Draft, Effect, Need, Plan, Step, check_resource};
 
@@ -59,6 +60,7 @@ pub struct Run {
     unchanged: AtomicU64,
     failures: Mutex<Vec<String>>,
     deferred: Mutex<Vec<(SourceFile, String)>>,
+    is_last_round: AtomicBool,
 }
 
 /// A resource and where it stood, for the report.
@@ -78,6 +80,7 @@ impl Run {
             unchanged: AtomicU64::new(0),
             failures: Mutex::new(Vec::new()),
             deferred: Mutex::new(Vec::new()),
+            is_last_round: AtomicBool::new(false),
         })
     }
 
@@ -85,7 +88,13 @@ impl Run {
     /// others, as long as each round brings one further.
     pub async fn import(self: &Arc<Self>, sources: Vec<SourceFile>) -> Report {
         let file_count = sources.len() as u64;
-        self.round(sources).await;
+        let mut groups: BTreeMap<u8, Vec<SourceFile>> = BTreeMap::new();
+        for file in sources {
+            groups.entry(rank(&file)).or_default().push(file);
+        }
+        for (_, group) in groups {
+            self.round(group).await;
+        }
         for _ in 0..ROUNDS_MAX {
             let waiting = std::mem::take(&mut *lock(&self.deferred));
             if waiting.is_empty() {
@@ -97,6 +106,10 @@ impl Run {
                 break;
             }
         }
+        // What still finds nothing refers to resources of other files: their identifiers are kept.
+        self.is_last_round.store(true, Ordering::Relaxed);
+        let waiting = std::mem::take(&mut *lock(&self.deferred));
+        self.round(waiting.into_iter().map(|(file, _)| file).collect()).await;
         for (file, why) in std::mem::take(&mut *lock(&self.deferred)) {
             self.fail(&file.path.display().to_string(), &why);
         }
@@ -211,9 +224,10 @@ impl Run {
     }
 
     async fn transaction(&self, file: &SourceFile, document: &Document) {
-        match transaction::carry_out(&self.server, &self.access, document.root()).await {
+        let unresolved = if self.is_last_round.load(Ordering::Relaxed) { Unresolved::KeepIdentifier } else { Unresolved::Refuse };
+        match transaction::carry_out(&self.server, &self.access, document.root(), unresolved).await {
             Ok(written) => self.count(written.iter().map(|written| written.effect)),
-            Err(problem) if problem.kind() == ErrorKind::BAD_ENTRY || problem.kind() == ErrorKind::NOT_FOUND => {
+            Err(problem) if matches!(problem.kind(), ErrorKind::BAD_ENTRY | ErrorKind::MULTIPLE_MATCHES) => {
                 lock(&self.deferred).push((file.clone(), problem.to_string()));
             }
             Err(problem) => self.fail(&file.path.display().to_string(), &problem.to_string()),
@@ -332,6 +346,17 @@ impl Run {
 
     fn fail(&self, place: &str, why: &str) {
         lock(&self.failures).push(format!("{place}: {why}"));
+    }
+}
+
+/// Which files come first. Patients' records refer by identifier to the organizations and practitioners that sample
+/// data generators write into files of their own, with these names.
+fn rank(file: &SourceFile) -> u8 {
+    let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match () {
+        () if name.contains("hospitalinformation") => 0,
+        () if name.contains("practitionerinformation") => 1,
+        () => 2,
     }
 }
 
