@@ -31,6 +31,24 @@ pub struct Settings {
     /// Name of the MLLP feed, kept with every message
     #[arg(long, env = "STOKER_MLLP_FEED", value_name = "NAME")]
     pub mllp_feed: Option<String>,
+    /// Zone of HL7 v2 times that name none, such as `Europe/Berlin`; without it they keep their day only
+    #[arg(long, env = "STOKER_MLLP_ZONE", value_name = "ZONE")]
+    pub mllp_zone: Option<String>,
+    /// Character set of HL7 v2 messages that name none and are not UTF-8
+    #[arg(long, env = "STOKER_MLLP_CHARSET", value_name = "NAME")]
+    pub mllp_charset: Option<String>,
+    /// Values of MSH-11 that are taken, separated by commas: P production, T training, D debugging
+    #[arg(long, env = "STOKER_MLLP_PROCESSING_IDS", value_name = "IDS")]
+    pub mllp_processing_ids: Option<String>,
+    /// URI of the authority of identifiers without one
+    #[arg(long, env = "STOKER_MLLP_DEFAULT_AUTHORITY", value_name = "URI")]
+    pub mllp_default_authority: Option<String>,
+    /// Sets this site's ids apart from those of others; changing it changes every id made from messages
+    #[arg(long, env = "STOKER_MLLP_ID_NAMESPACE", value_name = "NAME")]
+    pub mllp_id_namespace: Option<String>,
+    /// Folder of mappings that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
+    pub mappings: Option<PathBuf>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -77,6 +95,18 @@ pub struct Config {
     pub mllp: Listen,
     /// See [`Settings::mllp_feed`].
     pub mllp_feed: String,
+    /// See [`Settings::mllp_zone`].
+    pub mllp_zone: Option<String>,
+    /// See [`Settings::mllp_charset`]; `None` is the adapter's default.
+    pub mllp_charset: Option<String>,
+    /// See [`Settings::mllp_processing_ids`].
+    pub mllp_processing_ids: String,
+    /// See [`Settings::mllp_default_authority`].
+    pub mllp_default_authority: Option<String>,
+    /// See [`Settings::mllp_id_namespace`].
+    pub mllp_id_namespace: Option<String>,
+    /// See [`Settings::mappings`].
+    pub mappings: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
@@ -108,6 +138,12 @@ impl Default for Config {
             database: "sqlite:stoker.db".to_owned(),
             mllp: Listen::Off,
             mllp_feed: "mllp".to_owned(),
+            mllp_zone: None,
+            mllp_charset: None,
+            mllp_processing_ids: "P".to_owned(),
+            mllp_default_authority: None,
+            mllp_id_namespace: None,
+            mappings: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
@@ -224,6 +260,15 @@ impl Config {
             database: given.database.or(file.database).unwrap_or(default.database),
             mllp: given.mllp.or(file.mllp).unwrap_or(default.mllp),
             mllp_feed: given.mllp_feed.or(file.mllp_feed).unwrap_or(default.mllp_feed),
+            mllp_zone: given.mllp_zone.or(file.mllp_zone),
+            mllp_charset: given.mllp_charset.or(file.mllp_charset),
+            mllp_processing_ids: given
+                .mllp_processing_ids
+                .or(file.mllp_processing_ids)
+                .unwrap_or(default.mllp_processing_ids),
+            mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
+            mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
+            mappings: given.mappings.or(file.mappings),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given.insecure_open.or(file.insecure_open).unwrap_or(default.insecure_open),
             validation: given.validation.or(file.validation).unwrap_or(default.validation),

@@ -1,15 +1,16 @@
 //! A Bundle of requests: a batch carries each out for itself, a transaction all or none.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#transaction>. Entries of a batch are carried out one after the other, in the
-//! order of the specification; the answers stand in the order of the request.
+//! Spec: <https://hl7.org/fhir/R4/http.html#transaction>. Entries of a batch depend on nothing, so
+//! those of one kind are carried out together; the answers stand in the order of the request.
 
 use std::sync::Arc;
 
 use fhir_core::access::Access;
-use fhir_core::bundle::{self, BUNDLE_ENTRIES_MAX, BundleKind, PlanContext};
+use fhir_core::bundle::{self, Action, BUNDLE_ENTRIES_MAX, BundleKind, PlanContext};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, ValueRef};
 use fhir_core::response::{self, OutcomeEntry, ResponseKind};
+use futures_util::StreamExt;
 
 use super::{Answer, entry, transaction};
 use crate::app::Server;
@@ -19,6 +20,9 @@ use crate::interaction::Interaction;
 
 /// Bytes above which a Bundle leaves the thread that serves requests, so that others do not wait for it.
 const INLINE_BYTES_MAX: usize = 128 * 1024;
+
+/// Entries of a batch under way at a time: together they fill group commits, alone each would wait for its own.
+const PARALLEL_MAX: usize = 32;
 
 /// `POST [base]`
 ///
@@ -85,11 +89,38 @@ pub async fn carry_out(
     let plan = bundle::plan(root, &context, &mut || (server.ids)())?;
     debug_assert_eq!(plan.kind, BundleKind::Batch);
     let mut answers: Vec<Result<Answer, Problem>> = plan.entries.iter().map(|_| Ok(Answer::default())).collect();
-    for index in &plan.order {
-        let answer = entry::perform(server, access, &plan, *index, return_).await;
-        if let Some(slot) = answers.get_mut(*index) {
-            *slot = answer;
+    for phase in 0..=Phase::Read as u8 {
+        let indexes = plan.order.iter().copied().filter(|index| {
+            plan.entries.get(*index).is_some_and(|entry| Phase::of(&entry.action) as u8 == phase)
+        });
+        let plan = &plan;
+        let work = indexes.map(|index| async move { (index, entry::perform(server, access, plan, index, return_).await) });
+        let mut done = futures_util::stream::iter(work).buffer_unordered(PARALLEL_MAX);
+        while let Some((index, answer)) = done.next().await {
+            if let Some(slot) = answers.get_mut(index) {
+                *slot = answer;
+            }
         }
     }
     Ok(answers)
+}
+
+/// The order of <https://hl7.org/fhir/R4/http.html#trules>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Delete,
+    Create,
+    Update,
+    Read,
+}
+
+impl Phase {
+    fn of(action: &Action) -> Self {
+        match action {
+            Action::Delete { .. } | Action::ConditionalDelete { .. } => Self::Delete,
+            Action::Create { .. } => Self::Create,
+            Action::Update { .. } | Action::ConditionalUpdate { .. } | Action::Patch { .. } => Self::Update,
+            Action::Get { .. } | Action::Refused(_) => Self::Read,
+        }
+    }
 }
