@@ -13,8 +13,15 @@ use crate::error::{LoadError, LoadErrors};
 const USABLE: [&str; 4] = ["equivalent", "equal", "wider", "subsumes"];
 /// Equivalences that say there is no target.
 const UNUSABLE: [&str; 2] = ["unmatched", "disjoint"];
-const COLUMNS: [&str; 7] =
-    ["source_system", "source_code", "target_system", "target_code", "target_display", "equivalence", "comment"];
+const COLUMNS: [&str; 7] = [
+    "source_system",
+    "source_code",
+    "target_system",
+    "target_code",
+    "target_display",
+    "equivalence",
+    "comment",
+];
 
 /// One concept map.
 #[derive(Debug, Clone, Default)]
@@ -51,11 +58,19 @@ impl ConceptMap {
         let mut errors = Vec::new();
         let mut map = Self::default();
         let mut seen: HashMap<&str, usize> = HashMap::new();
-        let mut lines = text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
+        let mut lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'));
         match lines.next() {
             Some((_, header)) if header.split('\t').eq(COLUMNS) => {}
             Some((i, _)) => {
-                return Err(LoadError::at(file, i + 1, format!("the columns are: {}", COLUMNS.join(", "))).into());
+                return Err(LoadError::at(
+                    file,
+                    i + 1,
+                    format!("the columns are: {}", COLUMNS.join(", ")),
+                )
+                .into());
             }
             None => return Err(LoadError::at(file, 1, "the file is empty").into()),
         }
@@ -73,7 +88,11 @@ impl ConceptMap {
                 }
             }
         }
-        if errors.is_empty() { Ok(map) } else { Err(LoadErrors(errors)) }
+        if errors.is_empty() {
+            Ok(map)
+        } else {
+            Err(LoadErrors(errors))
+        }
     }
 }
 
@@ -81,21 +100,38 @@ impl ConceptMap {
 fn row(line: &str, number: usize) -> Result<(&str, Option<Target>), String> {
     let cells: Vec<&str> = line.split('\t').collect();
     let [_, source, system, code, display, equivalence, _] = cells.as_slice() else {
-        return Err(format!("{} columns instead of {}", cells.len(), COLUMNS.len()));
+        return Err(format!(
+            "{} columns instead of {}",
+            cells.len(),
+            COLUMNS.len()
+        ));
     };
     if source.is_empty() || source.trim() != *source {
         return Err("source_code is empty or has blanks around it".to_owned());
     }
     if UNUSABLE.contains(equivalence) {
-        return if code.is_empty() { Ok((source, None)) } else { Err(format!("{equivalence} with a target_code")) };
+        return if code.is_empty() {
+            Ok((source, None))
+        } else {
+            Err(format!("{equivalence} with a target_code"))
+        };
     }
     if !USABLE.contains(equivalence) {
-        return Err(format!("equivalence `{equivalence}` is none of {} or {}", USABLE.join(", "), UNUSABLE.join(", ")));
+        return Err(format!(
+            "equivalence `{equivalence}` is none of {} or {}",
+            USABLE.join(", "),
+            UNUSABLE.join(", ")
+        ));
     }
     if code.is_empty() {
         return Err(format!("{equivalence} without a target_code"));
     }
-    let target = Target { system: (*system).into(), code: (*code).into(), display: (*display).into(), line: number };
+    let target = Target {
+        system: (*system).into(),
+        code: (*code).into(),
+        display: (*display).into(),
+        line: number,
+    };
     Ok((source, Some(target)))
 }
 
@@ -103,8 +139,7 @@ fn row(line: &str, number: usize) -> Result<(&str, Option<Target>), String> {
 mod tests {
     use super::*;
 
-    const HEAD: &str =
-        "source_system\tsource_code\ttarget_system\ttarget_code\ttarget_display\tequivalence\tcomment\n";
+    const HEAD: &str = "source_system\tsource_code\ttarget_system\ttarget_code\ttarget_display\tequivalence\tcomment\n";
 
     fn error(rows: &str) -> String {
         match ConceptMap::parse("code/x.tsv", &format!("# why\n{HEAD}{rows}")) {
@@ -115,7 +150,8 @@ mod tests {
 
     #[test]
     fn rows_map_and_unmatched_rows_do_not() {
-        let text = format!("{HEAD}s\tM\tt\tmale\tMale\tequivalent\t\ns\tX\t\t\t\tunmatched\tno target\n");
+        let text =
+            format!("{HEAD}s\tM\tt\tmale\tMale\tequivalent\t\ns\tX\t\t\t\tunmatched\tno target\n");
         let map = ConceptMap::parse("f", &text).expect("good file");
         assert_eq!(map.get("M").map(|t| &*t.code), Some("male"));
         assert_eq!(map.get("X"), None);
@@ -124,11 +160,25 @@ mod tests {
 
     #[test]
     fn every_error_names_file_and_line() {
-        assert_eq!(error("s\tM\tt\tmale\t\tequivalent\n"), "code/x.tsv:3: 6 columns instead of 7");
-        assert_eq!(error("s\tM\tt\t\t\tequivalent\t\n"), "code/x.tsv:3: equivalent without a target_code");
-        assert_eq!(error("s\tM\tt\tm\t\tunmatched\t\n"), "code/x.tsv:3: unmatched with a target_code");
+        assert_eq!(
+            error("s\tM\tt\tmale\t\tequivalent\n"),
+            "code/x.tsv:3: 6 columns instead of 7"
+        );
+        assert_eq!(
+            error("s\tM\tt\t\t\tequivalent\t\n"),
+            "code/x.tsv:3: equivalent without a target_code"
+        );
+        assert_eq!(
+            error("s\tM\tt\tm\t\tunmatched\t\n"),
+            "code/x.tsv:3: unmatched with a target_code"
+        );
         let twice = "s\tM\tt\tm\t\tequal\t\ns\tM\tt\tf\t\tequal\t\n";
-        assert_eq!(error(twice), "code/x.tsv:4: `M` is mapped in line 3 already");
-        assert!(error("s\tM\tt\tm\t\tnarrower\t\n").starts_with("code/x.tsv:3: equivalence `narrower`"));
+        assert_eq!(
+            error(twice),
+            "code/x.tsv:4: `M` is mapped in line 3 already"
+        );
+        assert!(
+            error("s\tM\tt\tm\t\tnarrower\t\n").starts_with("code/x.tsv:3: equivalence `narrower`")
+        );
     }
 }

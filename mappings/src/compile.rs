@@ -11,10 +11,11 @@ use crate::code::ConceptMap;
 use crate::error::LoadError;
 use crate::expression::{self, Names};
 use crate::language::{
-    Condition, Converter, Each, KeyPart, Member, Need, Object, Piped, Read, Start, Template, Use, Way,
+    Condition, Converter, Each, KeyPart, Member, Need, Object, Piped, Read, Start, Template, Use,
+    Way,
 };
 use crate::output::Code;
-use crate::path::{Base, Notation, Path};
+use crate::path::{Base, CURRENT, Notation, Path};
 use crate::source::SegmentId;
 use crate::yaml::{Key, Kind, Node};
 
@@ -38,8 +39,20 @@ pub(crate) struct Compiler<'e> {
 }
 
 impl<'e> Compiler<'e> {
-    pub(crate) fn new(environment: &'e Environment<'e>, file: &'e str, notation: Notation, source: &str) -> Self {
-        Self { environment, file, notation, source: source.into(), errors: Vec::new(), uses: Vec::new() }
+    pub(crate) fn new(
+        environment: &'e Environment<'e>,
+        file: &'e str,
+        notation: Notation,
+        source: &str,
+    ) -> Self {
+        Self {
+            environment,
+            file,
+            notation,
+            source: source.into(),
+            errors: Vec::new(),
+            uses: Vec::new(),
+        }
     }
 
     pub(crate) fn error(&mut self, line: usize, message: impl Into<String>) {
@@ -50,7 +63,12 @@ impl<'e> Compiler<'e> {
         let environment = self.environment;
         f(&Names {
             notation: self.notation,
-            maps: &|name| environment.maps.iter().position(|(known, ..)| &**known == name),
+            maps: &|name| {
+                environment
+                    .maps
+                    .iter()
+                    .position(|(known, ..)| &**known == name)
+            },
             types: &|name| environment.types.iter().position(|known| &**known == name),
         })
     }
@@ -73,12 +91,24 @@ impl<'e> Compiler<'e> {
     }
 
     /// Adds to an object's needs what R4 requires of the type, and checks that something gives each.
-    pub(crate) fn complete(&mut self, mut object: Object, line: usize, type_path: &str, label: &str) -> Object {
+    pub(crate) fn complete(
+        &mut self,
+        mut object: Object,
+        line: usize,
+        type_path: &str,
+        label: &str,
+    ) -> Object {
         let elements = self.environment.definitions.elements(type_path);
         for element in elements.iter().filter(|e| e.min > 0) {
-            let need = Need { name: element.base_name().into(), choice: element.is_choice() };
+            let need = Need {
+                name: element.base_name().into(),
+                choice: element.is_choice(),
+            };
             if !gives(&object, &need) && !merges(&object) {
-                self.error(line, format!("`{label}.{}` is required in R4", element.name));
+                self.error(
+                    line,
+                    format!("`{label}.{}` is required in R4", element.name),
+                );
             }
             if !object.needs.contains(&need) {
                 object.needs.push(need);
@@ -87,8 +117,18 @@ impl<'e> Compiler<'e> {
         object
     }
 
-    fn directive(&mut self, object: &mut Object, name: &str, key: &Key, value: &Node, type_path: &str, label: &str) {
-        match name {
+    fn directive(
+        &mut self,
+        object: &mut Object,
+        name: &str,
+        key: &Key,
+        value: &Node,
+        type_path: &str,
+        label: &str,
+    ) {
+        // `$first-use` beside `$first-value`: a word tells several of one kind apart.
+        let kind = name.split_once('-').map_or(name, |(kind, _)| kind);
+        match if matches!(kind, "first" | "merge") { kind } else { name } {
             "when" => object.when = self.condition(value),
             "each" => object.each = self.each(value),
             "issue" => object.issue = self.issue(value),
@@ -129,7 +169,14 @@ impl<'e> Compiler<'e> {
         }
     }
 
-    fn element(&mut self, object: &mut Object, key: &Key, value: &Node, type_path: &str, label: &str) {
+    fn element(
+        &mut self,
+        object: &mut Object,
+        key: &Key,
+        value: &Node,
+        type_path: &str,
+        label: &str,
+    ) {
         let definitions = self.environment.definitions;
         let plain = key.text.strip_prefix('_').unwrap_or(&key.text);
         let label = format!("{label}.{}", key.text);
@@ -138,7 +185,10 @@ impl<'e> Compiler<'e> {
                 Some(choice) => format!(": write its type too, `{plain}{}`", suffixes(choice)),
                 None => String::new(),
             };
-            self.error(key.line, format!("{type_path} has no element `{}`{hint}", key.text));
+            self.error(
+                key.line,
+                format!("{type_path} has no element `{}`{hint}", key.text),
+            );
             return;
         };
         let template = if plain.len() < key.text.len() {
@@ -151,24 +201,48 @@ impl<'e> Compiler<'e> {
         };
         if let Some((dynamic, template)) = template {
             object.dynamic |= dynamic;
-            object.members.push(Member::Element(key.text.as_str().into(), template));
+            object
+                .members
+                .push(Member::Element(key.text.as_str().into(), template));
         }
     }
 
-    fn list(&mut self, node: &Node, found: ElementRef<'_>, label: &str) -> Option<(bool, Template)> {
+    fn list(
+        &mut self,
+        node: &Node,
+        found: ElementRef<'_>,
+        label: &str,
+    ) -> Option<(bool, Template)> {
         let Some(items) = node.list() else {
-            self.error(node.line, format!("`{label}` repeats in R4: write a list, `- …`"));
+            self.error(
+                node.line,
+                format!("`{label}` repeats in R4: write a list, `- …`"),
+            );
             return None;
         };
-        let compiled: Vec<_> = items.iter().filter_map(|item| self.single(item, found, label)).collect();
+        let compiled: Vec<_> = items
+            .iter()
+            .filter_map(|item| self.single(item, found, label))
+            .collect();
         let dynamic = compiled.iter().any(|(dynamic, _)| *dynamic);
-        Some((dynamic, Template::List(compiled.into_iter().map(|(_, template)| template).collect())))
+        Some((
+            dynamic,
+            Template::List(compiled.into_iter().map(|(_, template)| template).collect()),
+        ))
     }
 
-    fn single(&mut self, node: &Node, found: ElementRef<'_>, label: &str) -> Option<(bool, Template)> {
+    fn single(
+        &mut self,
+        node: &Node,
+        found: ElementRef<'_>,
+        label: &str,
+    ) -> Option<(bool, Template)> {
         match &node.kind {
             Kind::List(_) => {
-                self.error(node.line, format!("`{label}` has one value in R4, not a list"));
+                self.error(
+                    node.line,
+                    format!("`{label}` has one value in R4, not a list"),
+                );
                 None
             }
             Kind::Map(_) if node.get("$reference").is_some() => self.reference(node, found, label),
@@ -184,25 +258,51 @@ impl<'e> Compiler<'e> {
                     for piped in &read.alternatives {
                         self.check_type(piped, found, node.line, label);
                     }
-                    let dynamic = read.alternatives.iter().any(|a| !matches!(a.start, Start::Literal(_) | Start::Setting(_)));
+                    let dynamic = read
+                        .alternatives
+                        .iter()
+                        .any(|a| !matches!(a.start, Start::Literal(_) | Start::Setting(_)));
                     Some((dynamic, Template::Read(read)))
                 }
-                None => self.constant(text, *plain, found, node.line, label).map(|v| (false, Template::Constant(v))),
+                None => self
+                    .constant(text, *plain, found, node.line, label)
+                    .map(|v| (false, Template::Constant(v))),
             },
         }
     }
 
-    fn reference(&mut self, node: &Node, found: ElementRef<'_>, label: &str) -> Option<(bool, Template)> {
-        let rule = node.get("$reference").and_then(Node::text).unwrap_or_default();
-        if found.chosen_type != "Reference" || node.map().is_none_or(|m| m.len() != 1) || rule.is_empty() {
-            self.error(node.line, format!("`{label}`: `$reference: RULE` stands alone where R4 has a Reference"));
+    fn reference(
+        &mut self,
+        node: &Node,
+        found: ElementRef<'_>,
+        label: &str,
+    ) -> Option<(bool, Template)> {
+        let rule = node
+            .get("$reference")
+            .and_then(Node::text)
+            .unwrap_or_default();
+        if found.chosen_type != "Reference"
+            || node.map().is_none_or(|m| m.len() != 1)
+            || rule.is_empty()
+        {
+            self.error(
+                node.line,
+                format!("`{label}`: `$reference: RULE` stands alone where R4 has a Reference"),
+            );
             return None;
         }
         self.uses.push((Use::Rule(rule.into()), node.line));
         Some((false, Template::Reference(rule.into())))
     }
 
-    fn constant(&mut self, text: &str, plain: bool, found: ElementRef<'_>, line: usize, label: &str) -> Option<Value> {
+    fn constant(
+        &mut self,
+        text: &str,
+        plain: bool,
+        found: ElementRef<'_>,
+        line: usize,
+        label: &str,
+    ) -> Option<Value> {
         let value = match found.chosen_type {
             "boolean" if plain => match text {
                 "true" => Some(Value::Bool(true)),
@@ -210,9 +310,11 @@ impl<'e> Compiler<'e> {
                 _ => None,
             },
             "decimal" if plain => Number::parse(text).map(Value::Number),
-            "integer" | "positiveInt" | "unsignedInt" if plain => {
-                text.parse::<i32>().ok().and_then(|n| Number::parse(&n.to_string())).map(Value::Number)
-            }
+            "integer" | "positiveInt" | "unsignedInt" if plain => text
+                .parse::<i32>()
+                .ok()
+                .and_then(|n| Number::parse(&n.to_string()))
+                .map(Value::Number),
             "boolean" | "decimal" | "integer" | "positiveInt" | "unsignedInt" => None,
             kind if self.is_primitive(kind) => {
                 self.check_code(text, found, line, label);
@@ -221,19 +323,27 @@ impl<'e> Compiler<'e> {
             _ => None,
         };
         if value.is_none() {
-            self.error(line, format!("`{label}` is a {} in R4; this is none", found.chosen_type));
+            self.error(
+                line,
+                format!("`{label}` is a {} in R4; this is none", found.chosen_type),
+            );
         }
         value
     }
 
     fn is_primitive(&self, kind: &str) -> bool {
-        matches!(self.environment.definitions.type_kind(kind), Some(TypeKind::Primitive { .. }))
-            || kind.starts_with("http://hl7.org/fhirpath/")
+        matches!(
+            self.environment.definitions.type_kind(kind),
+            Some(TypeKind::Primitive { .. })
+        ) || kind.starts_with("http://hl7.org/fhirpath/")
     }
 
     fn check_code(&mut self, code: &str, found: ElementRef<'_>, line: usize, label: &str) {
         if !self.code_allowed(code, found) {
-            self.error(line, format!("`{label}`: R4's value set has no code `{code}`"));
+            self.error(
+                line,
+                format!("`{label}`: R4's value set has no code `{code}`"),
+            );
         }
         let is_ucum_code = label.ends_with("uantity.code") || found.element.path == "Quantity.code";
         if is_ucum_code && !crate::unit::is_ucum(code) {
@@ -242,7 +352,10 @@ impl<'e> Compiler<'e> {
     }
 
     fn code_allowed(&self, code: &str, found: ElementRef<'_>) -> bool {
-        let binding = found.element.binding.filter(|b| b.strength == BindingStrength::Required);
+        let binding = found
+            .element
+            .binding
+            .filter(|b| b.strength == BindingStrength::Required);
         let codes = binding.and_then(|b| self.environment.definitions.required_codes(b.value_set));
         found.chosen_type != "code" || codes.is_none_or(|list| list.contains(code))
     }
@@ -264,25 +377,43 @@ impl<'e> Compiler<'e> {
             "integer" => matches!(last, Some(Converter::Integer | Converter::PositiveInt)),
             "positiveInt" | "unsignedInt" => last == Some(&Converter::PositiveInt),
             "date" => last == Some(&Converter::Date),
-            "dateTime" => matches!(last, Some(Converter::DateTime | Converter::DateTimeWithTime | Converter::Date)),
+            "dateTime" => matches!(
+                last,
+                Some(Converter::DateTime | Converter::DateTimeWithTime | Converter::Date)
+            ),
             "instant" => last == Some(&Converter::Instant),
             "time" => last == Some(&Converter::Time),
-            "code" => matches!(last, Some(Converter::Code | Converter::Map(_) | Converter::Comparator)),
+            "code" => matches!(
+                last,
+                Some(Converter::Code | Converter::Map(_) | Converter::Comparator)
+            ),
             "uri" | "url" | "canonical" | "oid" | "uuid" => match last {
                 None => matches!(piped.start, Start::Setting(_)),
                 Some(c) => matches!(
                     c,
-                    Converter::Uri | Converter::CodingSystem | Converter::Authority
+                    Converter::Uri
+                        | Converter::CodingSystem
+                        | Converter::Authority
+                        | Converter::EntityAuthority
                 ),
             },
             "string" | "markdown" => !matches!(
                 last,
-                Some(Converter::Type(_) | Converter::Coding(_) | Converter::Boolean | Converter::Decimal | Converter::Integer)
+                Some(
+                    Converter::Type(_)
+                        | Converter::Coding(_)
+                        | Converter::Boolean
+                        | Converter::Decimal
+                        | Converter::Integer
+                )
             ),
             _ => self.gives_type(piped, kind),
         };
         if !fits {
-            self.error(line, format!("`{label}` is a {kind} in R4: end with a converter that gives one"));
+            self.error(
+                line,
+                format!("`{label}` is a {kind} in R4: end with a converter that gives one"),
+            );
         }
         if let (Some(Converter::Map(map)), "code") = (last, kind) {
             self.check_targets(*map, found, label);
@@ -291,8 +422,14 @@ impl<'e> Compiler<'e> {
 
     /// Every target of a map must be allowed where the map is used.
     fn check_targets(&mut self, map: usize, found: ElementRef<'_>, label: &str) {
-        let Some((_, file, map)) = self.environment.maps.get(map) else { return };
-        let wrong: Vec<_> = map.targets().filter(|t| !self.code_allowed(&t.code, found)).collect();
+        let Some((_, file, map)) = self.environment.maps.get(map) else {
+            return;
+        };
+        let unit = found.element.path == "Quantity.code";
+        let wrong: Vec<_> = map
+            .targets()
+            .filter(|t| !self.code_allowed(&t.code, found) || (unit && !crate::unit::is_ucum(&t.code)))
+            .collect();
         for target in wrong {
             let message = format!("`{}` is not in R4's value set of `{label}`", target.code);
             self.errors.push(LoadError::at(file, target.line, message));
@@ -303,7 +440,9 @@ impl<'e> Compiler<'e> {
         match piped.converters.last() {
             Some(Converter::Type(index)) => {
                 let name = self.environment.types.get(*index).map_or("", |n| n);
-                name.split_once('[').is_some_and(|(_, target)| target.trim_end_matches(']') == type_path)
+                name.split_once('[').is_some_and(|(_, t)| {
+                    t.trim_end_matches(']').split('|').any(|t| t == type_path)
+                })
             }
             Some(Converter::Coding(_)) => type_path == "Coding",
             _ => false,
@@ -338,7 +477,10 @@ impl<'e> Compiler<'e> {
     fn check_start(&mut self, start: &Start, line: usize) {
         match start {
             Start::Path(path) => self.check_path(path, line),
-            Start::Script(script) => script.paths.iter().for_each(|(_, path)| self.check_path(path, line)),
+            Start::Script(script) => script
+                .paths
+                .iter()
+                .for_each(|(_, path)| self.check_path(path, line)),
             Start::Setting(_) | Start::Literal(_) => {}
         }
     }
@@ -347,10 +489,13 @@ impl<'e> Compiler<'e> {
         if let Path::Hl7(path) = path
             && let Base::Value(name) = &path.base
             && *name != self.source
+            && **name != *CURRENT
         {
             let message = match &*self.source {
                 "" => format!("`{name}` is no field: write PID-5, not PID.5"),
-                own => format!("`{name}` is not readable here: paths start with {own} or with a segment, PID-5"),
+                own => format!(
+                    "`{name}` is not readable here: paths start with {own} or with a segment, PID-5"
+                ),
             };
             self.error(line, message);
         }
@@ -362,10 +507,16 @@ impl<'e> Compiler<'e> {
             Ok(condition) => {
                 match &condition {
                     Condition::AnyOf(groups) => {
-                        groups.iter().flatten().for_each(|term| self.check_path(&term.path, node.line));
+                        groups
+                            .iter()
+                            .flatten()
+                            .for_each(|term| self.check_path(&term.path, node.line));
                     }
                     Condition::Script(script) => {
-                        script.paths.iter().for_each(|(_, path)| self.check_path(path, node.line));
+                        script
+                            .paths
+                            .iter()
+                            .for_each(|(_, path)| self.check_path(path, node.line));
                     }
                 }
                 Some(condition)
@@ -407,7 +558,10 @@ impl<'e> Compiler<'e> {
         let id = node.text().unwrap_or_default();
         let code = Code::from_id(id);
         if code.is_none() {
-            self.error(node.line, format!("there is no issue `{id}`; the README lists them"));
+            self.error(
+                node.line,
+                format!("there is no issue `{id}`; the README lists them"),
+            );
         }
         code
     }
@@ -416,18 +570,35 @@ impl<'e> Compiler<'e> {
     pub(crate) fn identity(&mut self, node: &Node) -> Vec<Way> {
         let mut ways = Vec::new();
         for item in node.each() {
-            let mut way = Way { each: None, when: None, key: Vec::new(), issue: None };
+            let mut way = Way {
+                each: None,
+                when: None,
+                key: Vec::new(),
+                issue: None,
+            };
             for (key, value) in item.map().unwrap_or_default() {
                 match key.text.as_str() {
                     "each" => way.each = self.path(value),
                     "when" => way.when = self.condition(value),
                     "issue" => way.issue = self.issue(value),
-                    "key" => way.key = value.each().iter().filter_map(|part| self.key_part(part)).collect(),
-                    other => self.error(key.line, format!("identity has no `{other}`: each, when, key, issue")),
+                    "key" => {
+                        way.key = value
+                            .each()
+                            .iter()
+                            .filter_map(|part| self.key_part(part))
+                            .collect()
+                    }
+                    other => self.error(
+                        key.line,
+                        format!("identity has no `{other}`: each, when, key, issue"),
+                    ),
                 }
             }
             if way.key.is_empty() {
-                self.error(item.line, "identity needs `key`, a list of what makes the resource this one");
+                self.error(
+                    item.line,
+                    "identity needs `key`, a list of what makes the resource this one",
+                );
             }
             ways.push(way);
         }
@@ -469,7 +640,8 @@ fn merges(object: &Object) -> bool {
 /// True when the member is the element, or one of its types when it is a choice.
 pub(crate) fn fits(need: &Need, name: &str) -> bool {
     if need.choice {
-        name.strip_prefix(&*need.name).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        name.strip_prefix(&*need.name)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
     } else {
         *need.name == *name
     }
@@ -477,5 +649,10 @@ pub(crate) fn fits(need: &Need, name: &str) -> bool {
 
 fn suffixes(choice: &Element) -> String {
     let mut first = choice.types.first().map_or("", |t| t.code).chars();
-    first.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(first).collect()
+    first
+        .next()
+        .map(|c| c.to_ascii_uppercase())
+        .into_iter()
+        .chain(first)
+        .collect()
 }

@@ -35,11 +35,14 @@ impl Context {
                 self.authorities.insert(word.to_owned(), value.to_owned());
             }
             Some(("coding-system", word)) => {
-                self.coding_systems.insert(word.to_owned(), value.to_owned());
+                self.coding_systems
+                    .insert(word.to_owned(), value.to_owned());
             }
             _ => match name {
                 "zone" => {
-                    let zone = value.parse().map_err(|_| "`zone` is no zone name like Europe/Berlin".to_owned())?;
+                    let zone = value
+                        .parse()
+                        .map_err(|_| "`zone` is no zone name like Europe/Berlin".to_owned())?;
                     self.zone = Some(zone);
                 }
                 "default-authority" => self.default_authority = Some(value.to_owned()),

@@ -29,8 +29,14 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         Converter::Code => code(text).map(|c| (c, None)),
         Converter::Decimal => number(decimal::parse(text), Code::NotANumber),
         Converter::Comparand => number(decimal::comparison(text).map(|(_, n)| n), Code::NotANumber),
-        Converter::Low => number(decimal::range(text).and_then(|(low, _)| low), Code::NotANumber),
-        Converter::High => number(decimal::range(text).and_then(|(_, high)| high), Code::NotANumber),
+        Converter::Low => number(
+            decimal::range(text).and_then(|(low, _)| low),
+            Code::NotANumber,
+        ),
+        Converter::High => number(
+            decimal::range(text).and_then(|(_, high)| high),
+            Code::NotANumber,
+        ),
         Converter::Comparator => match decimal::comparison(text) {
             Some((comparator, _)) => Ok((comparator.into(), None)),
             None => Err(Code::NotANumber),
@@ -47,20 +53,33 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         Converter::DateTime => time::date_time(text.trim(), &tools.clock).map(of_text),
         Converter::DateTimeWithTime => {
             let (text, note) = time::date_time(text.trim(), &tools.clock)?;
-            if text.contains('T') { Ok((text.into(), note)) } else { Err(note.unwrap_or(Code::NotAnInstant)) }
+            if text.contains('T') {
+                Ok((text.into(), note))
+            } else {
+                Err(note.unwrap_or(Code::NotAnInstant))
+            }
         }
         Converter::Instant => time::instant(text.trim(), &tools.clock).map(of_text),
         Converter::Time => time::time(text.trim()).map(of_text),
-        Converter::Uri => uri::absolute(text.trim()).map(|u| (u.into(), None)).ok_or(Code::NotAUri),
-        Converter::CodingSystem => Ok(of_text(uri::coding_system(text, tools.context, tools.table_0396))),
-        Converter::Map(index) => {
-            target(index, text, tools).map(|t| (Value::from(&*t.code), None)).ok_or(Code::UnmappedCode)
-        }
+        Converter::Uri => uri::absolute(text.trim())
+            .map(|u| (u.into(), None))
+            .ok_or(Code::NotAUri),
+        Converter::CodingSystem => Ok(of_text(uri::coding_system(
+            text,
+            tools.context,
+            tools.table_0396,
+        ))),
+        Converter::Map(index) => target(index, text, tools)
+            .map(|t| (Value::from(&*t.code), None))
+            .ok_or(Code::UnmappedCode),
         Converter::Coding(index) => coding(index, text, tools).ok_or(Code::UnmappedCode),
         // These look at places and never come here: the loader lets them stand only right behind a path.
-        Converter::Text | Converter::Lines | Converter::Authority | Converter::Type(_) => {
-            Ok((text.into(), None))
-        }
+        Converter::Text
+        | Converter::Lines
+        | Converter::Join(_)
+        | Converter::Authority
+        | Converter::EntityAuthority
+        | Converter::Type(_) => Ok((text.into(), None)),
     }
 }
 
@@ -71,7 +90,11 @@ fn target<'t>(index: usize, text: &str, tools: &'t Tools<'_>) -> Option<&'t crat
 fn coding(index: usize, text: &str, tools: &Tools<'_>) -> Option<(Value, Option<Code>)> {
     let target = target(index, text, tools)?;
     let mut coding = Map::new();
-    for (name, text) in [("system", &target.system), ("code", &target.code), ("display", &target.display)] {
+    for (name, text) in [
+        ("system", &target.system),
+        ("code", &target.code),
+        ("display", &target.display),
+    ] {
         if !text.is_empty() {
             coding.insert(name, Value::from(&**text));
         }
@@ -93,5 +116,9 @@ fn integer(text: &str, least: i64) -> Converted {
 fn code(text: &str) -> Result<Value, Code> {
     let text = text.trim();
     let single = !text.contains("  ") && !text.contains(|c: char| c.is_whitespace() && c != ' ');
-    if text.is_empty() || !single { Err(Code::NotACode) } else { Ok(text.into()) }
+    if text.is_empty() || !single {
+        Err(Code::NotACode)
+    } else {
+        Ok(text.into())
+    }
 }

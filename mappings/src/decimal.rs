@@ -30,7 +30,10 @@ pub(crate) fn parse(text: &str) -> Option<String> {
     };
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     let fraction = fraction.filter(|f| !f.is_empty());
-    if !all_digits(whole) || !fraction.is_none_or(all_digits) || (whole.is_empty() && fraction.is_none()) {
+    if !all_digits(whole)
+        || !fraction.is_none_or(all_digits)
+        || (whole.is_empty() && fraction.is_none())
+    {
         return None;
     }
     let whole = whole.trim_start_matches('0');
@@ -59,7 +62,9 @@ pub(crate) fn integer(text: &str, least: i64, most: i64) -> Option<i64> {
 /// `<0.2` as its comparator and number. FHIR comparators: <https://hl7.org/fhir/R4/valueset-quantity-comparator.html>.
 pub(crate) fn comparison(text: &str) -> Option<(&'static str, String)> {
     let text = text.trim();
-    let (comparator, rest) = ["<=", ">=", "<", ">"].into_iter().find_map(|c| Some((c, text.strip_prefix(c)?)))?;
+    let (comparator, rest) = ["<=", ">=", "<", ">"]
+        .into_iter()
+        .find_map(|c| Some((c, text.strip_prefix(c)?)))?;
     Some((comparator, parse(rest)?))
 }
 
@@ -76,7 +81,9 @@ pub(crate) fn range(text: &str) -> Option<(Option<String>, Option<String>)> {
     }
     let (low, high) = match text.split_once(" - ") {
         Some(pair) => pair,
-        None => text.split_once('-').filter(|(low, high)| !low.is_empty() && !high.starts_with(['-', '+']))?,
+        None => text
+            .split_once('-')
+            .filter(|(low, high)| !low.is_empty() && !high.starts_with(['-', '+']))?,
     };
     let (low, high) = (parse(low)?, parse(high)?);
     (compare(&low, &high)? != Ordering::Greater).then_some((Some(low), Some(high)))
@@ -92,7 +99,11 @@ pub(crate) fn compare(a: &str, b: &str) -> Option<Ordering> {
         Some((negative && !zero, whole.to_owned(), fraction.to_owned()))
     };
     let (a, b) = (split(a)?, split(b)?);
-    let size = a.1.len().cmp(&b.1.len()).then_with(|| a.1.cmp(&b.1)).then_with(|| a.2.cmp(&b.2));
+    let size =
+        a.1.len()
+            .cmp(&b.1.len())
+            .then_with(|| a.1.cmp(&b.1))
+            .then_with(|| a.2.cmp(&b.2));
     Some(match (a.0, b.0) {
         (false, true) => Ordering::Greater,
         (true, false) => Ordering::Less,
@@ -107,7 +118,9 @@ pub(crate) fn scale(text: &str, power: i32) -> Option<String> {
     if power.abs() > POWER_MAX {
         return None;
     }
-    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal.as_str()), |d| ("-", d));
+    let (sign, digits) = decimal
+        .strip_prefix('-')
+        .map_or(("", decimal.as_str()), |d| ("-", d));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let mut all = format!("{whole}{fraction}");
     let places = i32::try_from(fraction.len()).ok()? - power;
@@ -121,7 +134,11 @@ pub(crate) fn scale(text: &str, power: i32) -> Option<String> {
     let padding = (places + 1).saturating_sub(all.len());
     all.insert_str(0, &"0".repeat(padding));
     let (whole, fraction) = all.split_at_checked(all.len() - places)?;
-    parse(&if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
+    parse(&if fraction.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    })
 }
 
 #[cfg(test)]
@@ -141,13 +158,22 @@ mod tests {
             ("-.5", "-0.5"),
             ("5.", "5"),
             (" 5.4 ", "5.4"),
-            ("1234567890123456789012345678", "1234567890123456789012345678"),
-            ("0.1234567890123456789012345678", "0.1234567890123456789012345678"),
+            (
+                "1234567890123456789012345678",
+                "1234567890123456789012345678",
+            ),
+            (
+                "0.1234567890123456789012345678",
+                "0.1234567890123456789012345678",
+            ),
         ] {
             assert_eq!(parse(text).as_deref(), Some(expected), "{text}");
         }
         let long = "9".repeat(101);
-        for text in ["", "-", ".", "+", "1e3", "1,5", "1 000", "<5", "5 mg", "--1", "1.2.3", "NaN", "５", &long] {
+        for text in [
+            "", "-", ".", "+", "1e3", "1,5", "1 000", "<5", "5 mg", "--1", "1.2.3", "NaN", "５",
+            &long,
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
@@ -187,9 +213,13 @@ mod tests {
 
     #[test]
     fn scaling_moves_the_point() {
-        for (text, power, expected) in
-            [("6550", -2, "65.50"), ("65", 0, "65"), ("65", 3, "65000"), ("5", -3, "0.005"), ("-1.20", 1, "-12.0")]
-        {
+        for (text, power, expected) in [
+            ("6550", -2, "65.50"),
+            ("65", 0, "65"),
+            ("65", 3, "65000"),
+            ("5", -3, "0.005"),
+            ("-1.20", 1, "-12.0"),
+        ] {
             assert_eq!(scale(text, power).as_deref(), Some(expected), "{text}");
         }
         assert_eq!(scale("1", 99), None);

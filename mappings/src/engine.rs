@@ -6,7 +6,8 @@
 //! Left out on purpose: merging with what is stored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use fhir_core::json::{Map, Value};
@@ -17,14 +18,14 @@ use crate::decimal;
 use crate::error::MapError;
 use crate::identity::{Identity, derive_id};
 use crate::language::{
-    Body, Condition, Converter, Each, KeyPart, Member, MessageMapping, Need, Object, Piped, Read, Repeated, Rule,
-    RuleEach, Start, Template, Term, Test, TypeTemplate, Way,
+    Body, Condition, Converter, Each, KeyPart, Member, MessageMapping, Need, Object, Piped, Read,
+    Repeated, Rule, RuleEach, Start, Template, Term, Test, TypeTemplate, Way,
 };
 use crate::library::Catalog;
 use crate::output::{Code, Ledger, LineageEntry, MapIssue, Output, Produced, Write};
 use crate::path::{Base, Notation, Path};
 use crate::scope::{Content, Place, Scope};
-use crate::source::{SegmentId, SourceTree};
+use crate::source::{Position, SegmentId, SourceTree};
 use crate::time::{self, Clock};
 use crate::{unit, uri};
 
@@ -32,6 +33,9 @@ use crate::{unit, uri};
 pub const RESOURCES_MAX: usize = 50_000;
 /// Most issues kept for one source; a fault in every field of a large message would bury the first ones.
 pub const ISSUES_MAX: usize = 1_000;
+
+/// Most units remembered during a run; results use a few dozen.
+const UNITS_KEPT_MAX: usize = 64;
 
 /// Runs a mapping on a source.
 pub(crate) fn run(
@@ -45,14 +49,20 @@ pub(crate) fn run(
         (Notation::Hl7v2, SourceTree::Hl7v2(_)) | (Notation::Json, SourceTree::Json(_))
     );
     if !fits {
-        return Err(MapError::WrongInput { mapping: mapping.id.to_string() });
+        return Err(MapError::WrongInput {
+            mapping: mapping.id.to_string(),
+        });
     }
     let mut run = Run::new(library, source, context);
     for rule in &mapping.rules {
         run.rule(rule)?;
     }
     let used = run.ledger(mapping);
-    Ok(Output { resources: run.produced, issues: run.issues, used })
+    Ok(Output {
+        resources: run.produced,
+        issues: run.issues,
+        used,
+    })
 }
 
 /// Runs one template on one place, for the tests that templates carry.
@@ -91,7 +101,15 @@ struct Run<'a> {
     ids: HashMap<(&'a str, String), usize>,
     /// How many values the source has given so far.
     hits: usize,
+    /// What was told already: one fault of one place is one issue, however many elements it touches.
+    told: HashSet<(Code, Option<Position>)>,
+    units: RefCell<Vec<KnownUnit>>,
+    /// True while a key is tried out: what is odd there is told by the element that holds it.
+    quiet: bool,
 }
+
+/// A unit, whether it is UCUM and whether that is beyond doubt.
+type KnownUnit = (Box<str>, (bool, bool));
 
 struct Made<'a> {
     rule: &'a str,
@@ -101,11 +119,19 @@ struct Made<'a> {
 
 impl<'a> Run<'a> {
     fn new(library: &'a Catalog, source: &'a SourceTree, context: &'a Context) -> Self {
-        let clock = Clock { message_offset: message_offset(source), zone: context.zone };
+        let clock = Clock {
+            message_offset: message_offset(source),
+            zone: context.zone,
+        };
         Self {
             library,
             scope: Scope::new(source),
-            tools: Tools { clock, context, maps: library.maps(), table_0396: library.table_0396() },
+            tools: Tools {
+                clock,
+                context,
+                maps: library.maps(),
+                table_0396: library.table_0396(),
+            },
             rule_name: "",
             target: String::new(),
             lineage: Vec::new(),
@@ -115,6 +141,9 @@ impl<'a> Run<'a> {
             made: Vec::new(),
             ids: HashMap::new(),
             hits: 0,
+            told: HashSet::new(),
+            units: RefCell::new(Vec::new()),
+            quiet: false,
         }
     }
 
@@ -123,7 +152,11 @@ impl<'a> Run<'a> {
         for place in self.rule_places(rule) {
             self.target.clear();
             self.target.push_str(&rule.resource_type);
-            if rule.when.as_ref().is_some_and(|when| !self.holds(when, &place)) {
+            if rule
+                .when
+                .as_ref()
+                .is_some_and(|when| !self.holds(when, &place))
+            {
                 continue;
             }
             if self.produced.len() >= RESOURCES_MAX {
@@ -136,10 +169,15 @@ impl<'a> Run<'a> {
 
     fn rule_places(&self, rule: &Rule) -> Vec<Place<'a>> {
         match (&rule.each, self.scope.source) {
-            (RuleEach::Segment(id), _) => {
-                self.scope.segments_everywhere(*id).into_iter().map(|s| self.scope.segment_place(s)).collect()
+            (RuleEach::Segment(id), _) => self
+                .scope
+                .segments_everywhere(*id)
+                .into_iter()
+                .map(|s| self.scope.segment_place(s))
+                .collect(),
+            (RuleEach::Path(path), SourceTree::Json(document)) => {
+                self.scope.many(&Place::Json(document.root()), path)
             }
-            (RuleEach::Path(path), SourceTree::Json(document)) => self.scope.many(&Place::Json(document.root()), path),
             (RuleEach::Source, SourceTree::Json(document)) => vec![Place::Json(document.root())],
             _ => Vec::new(),
         }
@@ -154,14 +192,22 @@ impl<'a> Run<'a> {
                 None => return Ok(()),
             },
         };
-        let ways = if rule.identity.is_empty() { own_ways } else { rule.identity.as_slice() };
+        let ways = if rule.identity.is_empty() {
+            own_ways
+        } else {
+            rule.identity.as_slice()
+        };
         let identity = self.identity(rule, ways, place)?;
         self.lineage = Vec::with_capacity(32);
         self.cleared.clear();
         let members = self.members(body, place);
         if let Some(need) = body.needs.iter().find(|need| !has(&members, need)) {
             let element = format!("{}.{}", rule.resource_type, need.name);
-            return Err(MapError::MissingElement { rule: rule.name.to_string(), element, place: self.name(place) });
+            return Err(MapError::MissingElement {
+                rule: rule.name.to_string(),
+                element,
+                place: self.name(place),
+            });
         }
         let mut resource = Map::new();
         resource.insert("resourceType", Value::from(&*rule.resource_type));
@@ -174,14 +220,28 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn write(&self, rule: &Rule, place: &Place<'a>) -> Write {
-        let row = rule.write.iter().find(|(when, _)| when.as_ref().is_none_or(|w| self.holds(w, place)));
+    fn write(&self, rule: &'a Rule, place: &Place<'a>) -> Write {
+        let row = rule
+            .write
+            .iter()
+            .find(|(when, _)| when.as_ref().is_none_or(|w| self.holds(w, place)));
         row.map_or(Write::Replace, |(_, write)| *write)
     }
 
     /// Adds a resource, or decides about a second one with the same identity.
-    fn keep(&mut self, rule: &'a Rule, place: &Place<'a>, value: Value, mut identity: Identity, write: Write) {
-        let segment = if let Place::Hl7(place) = place { place.segment } else { 0 };
+    fn keep(
+        &mut self,
+        rule: &'a Rule,
+        place: &Place<'a>,
+        value: Value,
+        mut identity: Identity,
+        write: Write,
+    ) {
+        let segment = if let Place::Hl7(place) = place {
+            place.segment
+        } else {
+            0
+        };
         let key = (&*rule.name, identity.id.to_string());
         let mut value = value;
         if let Some(first) = self.ids.get(&key).copied() {
@@ -196,7 +256,11 @@ impl<'a> Run<'a> {
                 } else {
                     self.issue(Code::SamePersonTwice, Some(place));
                 }
-                self.made.push(Made { rule: &rule.name, segment, reference: identity.reference() });
+                self.made.push(Made {
+                    rule: &rule.name,
+                    segment,
+                    reference: identity.reference(),
+                });
                 return;
             }
             self.issue(Code::IdentityRepeated, Some(place));
@@ -206,8 +270,13 @@ impl<'a> Run<'a> {
                 resource.insert("id", Value::from(&*identity.id));
             }
         }
-        self.ids.insert((&rule.name, identity.id.to_string()), self.produced.len());
-        self.made.push(Made { rule: &rule.name, segment, reference: identity.reference() });
+        self.ids
+            .insert((&rule.name, identity.id.to_string()), self.produced.len());
+        self.made.push(Made {
+            rule: &rule.name,
+            segment,
+            reference: identity.reference(),
+        });
         self.produced.push(Produced {
             value,
             identity,
@@ -223,7 +292,11 @@ impl<'a> Run<'a> {
         let mut number = 2;
         loop {
             let parts = [&*identity.id, &number.to_string()];
-            let id = derive_id(&self.tools.context.id_namespace, &identity.resource_type, &parts);
+            let id = derive_id(
+                &self.tools.context.id_namespace,
+                &identity.resource_type,
+                &parts,
+            );
             if !self.ids.contains_key(&(&*rule.name, id.clone())) {
                 return (id, number);
             }
@@ -231,8 +304,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn identity(&mut self, rule: &Rule, ways: &'a [Way], place: &Place<'a>) -> Result<Identity, MapError> {
-        let issues = self.issues.len();
+    fn identity(
+        &mut self,
+        rule: &'a Rule,
+        ways: &'a [Way],
+        place: &Place<'a>,
+    ) -> Result<Identity, MapError> {
         for (index, way) in ways.iter().enumerate() {
             let places = match &way.each {
                 Some(path) => self.scope.many(place, path),
@@ -242,18 +319,30 @@ impl<'a> Run<'a> {
                 if way.when.as_ref().is_some_and(|when| !self.holds(when, &at)) {
                     continue;
                 }
-                let Some(parts) = self.key(&way.key, &at) else { continue };
-                // What was odd on the way to a usable key is told again by the element that holds it.
-                self.issues.truncate(issues);
+                self.quiet = true;
+                let parts = self.key(&way.key, &at);
+                self.quiet = false;
+                let Some(parts) = parts else { continue };
                 if let Some(code) = way.issue {
                     self.issue(code, Some(&at));
                 }
                 let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
-                let id = derive_id(&self.tools.context.id_namespace, &rule.resource_type, &parts);
-                return Ok(Identity { resource_type: rule.resource_type.clone(), id: id.into(), way: index });
+                let id = derive_id(
+                    &self.tools.context.id_namespace,
+                    &rule.resource_type,
+                    &parts,
+                );
+                return Ok(Identity {
+                    resource_type: rule.resource_type.clone(),
+                    id: id.into(),
+                    way: index,
+                });
             }
         }
-        Err(MapError::NoIdentity { rule: rule.name.to_string(), place: self.name(place) })
+        Err(MapError::NoIdentity {
+            rule: rule.name.to_string(),
+            place: self.name(place),
+        })
     }
 
     /// The parts of a key; `None` when one is missing.
@@ -265,9 +354,11 @@ impl<'a> Run<'a> {
                 KeyPart::Reference(rule) => self.reference(rule, place),
                 KeyPart::Here => Some(self.name(place)),
                 KeyPart::Read(read) => self.read(read, place).and_then(|v| plain_text(&v)),
-                KeyPart::Optional(read) => {
-                    Some(self.read(read, place).and_then(|v| plain_text(&v)).unwrap_or_default())
-                }
+                KeyPart::Optional(read) => Some(
+                    self.read(read, place)
+                        .and_then(|v| plain_text(&v))
+                        .unwrap_or_default(),
+                ),
             };
             self.lineage.truncate(lineage);
             parts.push(value?);
@@ -277,7 +368,12 @@ impl<'a> Run<'a> {
 
     /// An object, or nothing when it lacks a need or nothing in it came from the source.
     fn object(&mut self, object: &'a Object, place: &Place<'a>) -> Option<Map> {
-        if object.when.as_ref().is_some_and(|when| !self.holds(when, place)) {
+        let decided = match &object.when {
+            None => &[][..],
+            Some(when) => self.holding(when, place)?,
+        };
+        if let (Some(code), true) = (object.issue, object.members.is_empty()) {
+            self.issue(code, Some(place));
             return None;
         }
         let (lineage, hits) = (self.lineage.len(), self.hits);
@@ -290,7 +386,24 @@ impl<'a> Run<'a> {
         if let Some(code) = object.issue {
             self.issue(code, Some(place));
         }
+        self.understood(decided, place);
         Some(members)
+    }
+
+    /// A word that a condition asked for has arrived in the choice it made: `-` in a range, `UCUM` in a unit's system.
+    fn understood(&mut self, decided: &[Term], place: &Place<'a>) {
+        for term in decided
+            .iter()
+            .filter(|t| matches!(t.test, Test::In(_)) && !t.negated)
+        {
+            let found = self.scope.one(place, &term.path);
+            if let Some(Content::Text(_, leaves)) = found.map(|(at, _)| self.scope.content(&at)) {
+                self.lineage.push(LineageEntry {
+                    target: self.target.as_str().into(),
+                    leaves,
+                });
+            }
+        }
     }
 
     fn members(&mut self, object: &'a Object, place: &Place<'a>) -> Map {
@@ -336,7 +449,11 @@ impl<'a> Run<'a> {
                 for item in items {
                     self.item(item, place, &mut values);
                 }
-                if values.is_empty() { None } else { Some(Value::Array(values)) }
+                if values.is_empty() {
+                    None
+                } else {
+                    Some(Value::Array(values))
+                }
             }
         }
     }
@@ -377,7 +494,10 @@ impl<'a> Run<'a> {
             Some(Each::Path(path)) => self.scope.many(place, path),
             Some(Each::Following(id)) => {
                 let segments = self.scope.segments_following(place, *id);
-                segments.into_iter().map(|s| self.scope.segment_place(s)).collect()
+                segments
+                    .into_iter()
+                    .map(|s| self.scope.segment_place(s))
+                    .collect()
             }
             None => Vec::new(),
         }
@@ -415,7 +535,9 @@ impl<'a> Run<'a> {
     }
 
     fn read(&mut self, read: &'a Read, place: &Place<'a>) -> Option<Value> {
-        read.alternatives.iter().find_map(|piped| self.piped(piped, place))
+        read.alternatives
+            .iter()
+            .find_map(|piped| self.piped(piped, place))
     }
 
     fn piped(&mut self, piped: &'a Piped, place: &Place<'a>) -> Option<Value> {
@@ -423,7 +545,9 @@ impl<'a> Run<'a> {
             Start::Literal(text) => Some(Value::from(&**text)),
             Start::Setting(name) => self.tools.context.setting(name).map(Value::from),
             Start::Script(_) => self.script(piped, place),
-            Start::Path(path) if piped.converters.first() == Some(&Converter::Lines) => self.lines(path, place),
+            Start::Path(path) if piped.converters.first() == Some(&Converter::Lines) => {
+                self.lines(path, place)
+            }
             Start::Path(path) => {
                 let (at, more) = self.scope.one(place, path)?;
                 if self.clears(&at) {
@@ -462,19 +586,36 @@ impl<'a> Run<'a> {
                 let template = self.library.template(index)?;
                 return self.object(&template.body, place).map(Value::Object);
             }
-            Some(Converter::Authority) => return self.authority(place),
+            Some(Converter::Authority) => return self.authority(place, 1),
+            Some(Converter::EntityAuthority) => return self.authority(place, 2),
+            Some(Converter::Join(components)) => {
+                return self
+                    .join(&components, place)
+                    .and_then(|text| self.chain(rest, text, place));
+            }
             Some(Converter::Text) => self.scope.whole_text(place),
             _ => self.scope.content(place),
         };
-        let Content::Text(text, leaves) = content else { return None };
-        let converters = if first == Some(Converter::Text) { rest } else { converters };
+        let Content::Text(text, leaves) = content else {
+            return None;
+        };
+        let converters = if first == Some(Converter::Text) {
+            rest
+        } else {
+            converters
+        };
         let value = self.chain(converters, Value::from(&*text), place)?;
         self.arrived(leaves);
         Some(value)
     }
 
     /// Applies converters one after the other; a failure is an issue and no value.
-    fn chain(&mut self, converters: &[Converter], start: Value, place: &Place<'a>) -> Option<Value> {
+    fn chain(
+        &mut self,
+        converters: &[Converter],
+        start: Value,
+        place: &Place<'a>,
+    ) -> Option<Value> {
         let mut value = start;
         for converter in converters {
             let text = plain_text(&value)?;
@@ -504,7 +645,11 @@ impl<'a> Run<'a> {
                 continue;
             }
             if let Content::Text(line, range) = self.scope.whole_text(&at) {
-                let repetition = if let Place::Hl7(at) = &at { at.at.repetition } else { previous + 1 };
+                let repetition = if let Place::Hl7(at) = &at {
+                    at.at.repetition
+                } else {
+                    previous + 1
+                };
                 // A repetition left empty is a blank line of the text.
                 for _ in previous.max(1)..repetition {
                     text.push('\n');
@@ -519,7 +664,9 @@ impl<'a> Run<'a> {
     }
 
     fn script(&mut self, piped: &'a Piped, place: &Place<'a>) -> Option<Value> {
-        let Start::Script(script) = &piped.start else { return None };
+        let Start::Script(script) = &piped.start else {
+            return None;
+        };
         let (result, leaves) = self.evaluate(script, place);
         let value = match result {
             Ok(value) => value?,
@@ -540,7 +687,9 @@ impl<'a> Run<'a> {
         place: &Place<'a>,
     ) -> (Result<Option<Value>, Code>, Vec<Range<u32>>) {
         if let Place::Json(value) = place {
-            return (script.run_on_json(*value), vec![self.scope.leaves(place)]);
+            let named = script.paths.iter().filter_map(|(_, path)| self.scope.one(place, path));
+            let leaves = named.map(|(at, _)| self.scope.leaves(&at)).collect();
+            return (script.run_on_json(*value), leaves);
         }
         let mut leaves = Vec::new();
         let mut texts: Vec<(&str, Cow<'_, str>)> = Vec::new();
@@ -551,48 +700,113 @@ impl<'a> Run<'a> {
                 leaves.push(range);
             }
         }
-        (script.run_on_texts(texts.iter().map(|(name, text)| (*name, &**text))), leaves)
+        (
+            script.run_on_texts(texts.iter().map(|(name, text)| (*name, &**text))),
+            leaves,
+        )
     }
 
-    /// The URI of an HD.
-    fn authority(&mut self, place: &Place<'a>) -> Option<Value> {
-        let part = |n: u16| {
-            let base = Base::Value("".into());
-            let path = crate::path::Hl7Path { base, field: 0, repetition: 0, component: n, subcomponent: 0 };
-            let (at, _) = self.scope.one(place, &Path::Hl7(path))?;
-            if let Content::Text(text, leaves) = self.scope.content(&at) { Some((text, leaves)) } else { None }
+    /// The URI of an HD, whose three parts start at component `first`.
+    fn authority(&mut self, place: &Place<'a>, first: u16) -> Option<Value> {
+        let parts = [first, first + 1, first + 2].map(|n| self.part(n, place));
+        let text = |n: usize| {
+            parts
+                .get(n)
+                .and_then(|p| p.as_ref())
+                .map(|(text, _)| text.trim())
         };
-        let parts = [part(1), part(2), part(3)];
-        let text = |n: usize| parts.get(n).and_then(|p| p.as_ref()).map(|(text, _)| text.trim());
-        let hd = uri::Hd { namespace: text(0), universal: text(1), kind: text(2) };
+        let hd = uri::Hd {
+            namespace: text(0),
+            universal: text(1),
+            kind: text(2),
+        };
         let (uri, note) = uri::authority(&hd, self.tools.context)?;
         if let Some(code) = note {
             self.issue(code, Some(place));
         }
-        let leaves: Vec<Range<u32>> = parts.iter().flatten().map(|(_, leaves)| leaves.clone()).collect();
+        let leaves: Vec<Range<u32>> = parts
+            .iter()
+            .flatten()
+            .map(|(_, leaves)| leaves.clone())
+            .collect();
         for range in leaves {
             self.arrived(range);
         }
         Some(Value::from(uri))
     }
 
+    /// Components of a place as one text.
+    fn join(&mut self, components: &[u16], place: &Place<'a>) -> Option<Value> {
+        let mut joined = String::new();
+        for n in components.iter().filter(|n| **n > 0) {
+            let Some((text, leaves)) = self.part(*n, place) else {
+                continue;
+            };
+            if !joined.is_empty() {
+                joined.push(' ');
+            }
+            joined.push_str(&text);
+            self.arrived(leaves);
+        }
+        (!joined.is_empty()).then(|| Value::from(joined))
+    }
+
+    /// What stands in component `n` of a place.
+    fn part(&self, n: u16, place: &Place<'a>) -> Option<(Cow<'a, str>, Range<u32>)> {
+        let base = Base::Value("".into());
+        let path = crate::path::Hl7Path {
+            base,
+            field: 0,
+            repetition: 0,
+            component: n,
+            subcomponent: 0,
+        };
+        let (at, _) = self.scope.one(place, &Path::Hl7(path))?;
+        if let Content::Text(text, leaves) = self.scope.content(&at) {
+            Some((text, leaves))
+        } else {
+            None
+        }
+    }
+
     /// Notes that leaves have arrived at the current element.
     fn arrived(&mut self, leaves: Range<u32>) {
         self.hits += 1;
-        self.lineage.push(LineageEntry { target: self.target.as_str().into(), leaves });
+        self.lineage.push(LineageEntry {
+            target: self.target.as_str().into(),
+            leaves,
+        });
     }
 
     /// The reference to what a rule made last before this place: HL7 v2 segments speak about what stands before them.
     fn reference(&self, rule: &str, place: &Place<'a>) -> Option<String> {
-        let here = if let Place::Hl7(place) = place { place.segment } else { u32::MAX };
-        let made = self.made.iter().rev().find(|m| m.rule == rule && m.segment <= here);
+        let here = if let Place::Hl7(place) = place {
+            place.segment
+        } else {
+            u32::MAX
+        };
+        let made = self
+            .made
+            .iter()
+            .rev()
+            .find(|m| m.rule == rule && m.segment <= here);
         made.map(|m| m.reference.clone())
     }
 
-    fn holds(&self, condition: &Condition, place: &Place<'a>) -> bool {
+    fn holds(&self, condition: &'a Condition, place: &Place<'a>) -> bool {
+        self.holding(condition, place).is_some()
+    }
+
+    /// The terms that make a condition true; `None` when it is not.
+    fn holding(&self, condition: &'a Condition, place: &Place<'a>) -> Option<&'a [Term]> {
         match condition {
-            Condition::AnyOf(groups) => groups.iter().any(|group| group.iter().all(|term| self.term(term, place))),
-            Condition::Script(script) => matches!(self.evaluate(script, place).0, Ok(Some(Value::Bool(true)))),
+            Condition::AnyOf(groups) => groups
+                .iter()
+                .find(|group| group.iter().all(|term| self.term(term, place)))
+                .map(Vec::as_slice),
+            Condition::Script(script) => {
+                matches!(self.evaluate(script, place).0, Ok(Some(Value::Bool(true)))).then_some(&[])
+            }
         }
     }
 
@@ -601,11 +815,17 @@ impl<'a> Run<'a> {
         let more = found.as_ref().is_some_and(|(_, more)| *more);
         let null = found.as_ref().is_some_and(|(at, _)| self.scope.is_null(at));
         // `is` tests read a value; "valued" asks whether anything at all stands there.
-        let content = found.as_ref().map_or(Content::Nothing, |(at, _)| match term.test {
-            Test::Valued => self.scope.whole_text(at),
-            _ => self.scope.content(at),
-        });
-        let text = if let Content::Text(text, _) = &content { text.trim() } else { "" };
+        let content = found
+            .as_ref()
+            .map_or(Content::Nothing, |(at, _)| match term.test {
+                Test::Valued => self.scope.whole_text(at),
+                _ => self.scope.content(at),
+            });
+        let text = if let Content::Text(text, _) = &content {
+            text.trim()
+        } else {
+            ""
+        };
         let holds = match &term.test {
             Test::Null => null,
             Test::Repeated => more,
@@ -613,32 +833,57 @@ impl<'a> Run<'a> {
             Test::In(words) => words.iter().any(|w| **w == *text),
             Test::Decimal => decimal::parse(text).is_some(),
             Test::Comparison => decimal::comparison(text).is_some(),
-            Test::Range => decimal::range(text).is_some(),
+            Test::HasLow => decimal::range(text).is_some_and(|(low, _)| low.is_some()),
+            Test::HasHigh => decimal::range(text).is_some_and(|(_, high)| high.is_some()),
+            Test::Timed => time::is_timed(text),
             Test::Date => time::date(text).is_ok(),
             Test::DateTime => time::date_time(text, &self.tools.clock).is_ok(),
             Test::Time => time::time(text).is_ok(),
-            Test::Ucum => unit::is_ucum(text),
-            Test::UcumBeyondDoubt => unit::is_ucum_beyond_doubt(text),
-            Test::Map(index) => self.tools.maps.get(*index).is_some_and(|(_, _, map)| map.get(text).is_some()),
+            Test::Ucum => self.ucum(text).0,
+            Test::UcumBeyondDoubt => self.ucum(text).1,
+            Test::Map(index) => self
+                .tools
+                .maps
+                .get(*index)
+                .is_some_and(|(_, _, map)| map.get(text).is_some()),
         };
         holds != term.negated
     }
 
+    /// Whether a text is UCUM, and beyond doubt. A message repeats its few units, so each is looked at once.
+    fn ucum(&self, text: &str) -> (bool, bool) {
+        let mut units = self.units.borrow_mut();
+        if let Some((_, known)) = units.iter().find(|(unit, _)| **unit == *text) {
+            return *known;
+        }
+        let found = (unit::is_ucum(text), unit::is_ucum_beyond_doubt(text));
+        if units.len() < UNITS_KEPT_MAX {
+            units.push((text.into(), found));
+        }
+        found
+    }
+
     fn issue(&mut self, code: Code, place: Option<&Place<'a>>) {
-        if self.issues.len() >= ISSUES_MAX {
+        if self.quiet || self.issues.len() >= ISSUES_MAX {
+            return;
+        }
+        let source = place.and_then(|p| self.scope.position(p));
+        if !self.told.insert((code, source.clone())) {
             return;
         }
         self.issues.push(MapIssue {
             severity: code.severity(),
             code,
-            source: place.and_then(|p| self.scope.position(p)),
+            source,
             target: self.target.as_str().into(),
             rule: self.rule_name.into(),
         });
     }
 
     fn name(&self, place: &Place<'a>) -> String {
-        self.scope.position(place).map_or_else(String::new, |p| p.to_string())
+        self.scope
+            .position(place)
+            .map_or_else(String::new, |p| p.to_string())
     }
 
     /// Everything that arrived, and everything ignored on purpose.
@@ -651,7 +896,11 @@ impl<'a> Run<'a> {
             Body::Type(index) => self.library.template(index),
             Body::Inline(_) => None,
         });
-        for path in mapping.ignored.iter().chain(templates.flat_map(|t| &t.ignored)) {
+        for path in mapping
+            .ignored
+            .iter()
+            .chain(templates.flat_map(|t| &t.ignored))
+        {
             self.ignore(path, &mut ledger);
         }
         ledger
@@ -679,7 +928,9 @@ impl<'a> Run<'a> {
 
 fn empty_ledger(source: &SourceTree) -> Ledger {
     match source {
-        SourceTree::Hl7v2(tree) => Ledger { used: vec![false; tree.leaf_count() as usize] },
+        SourceTree::Hl7v2(tree) => Ledger {
+            used: vec![false; tree.leaf_count() as usize],
+        },
         SourceTree::Json(document) => {
             // Only nodes with content can be lost; objects, arrays and names count as used.
             let mut used = Vec::new();
@@ -695,7 +946,8 @@ fn empty_ledger(source: &SourceTree) -> Ledger {
 /// The offset of MSH-7.
 fn message_offset(source: &SourceTree) -> Option<Box<str>> {
     let scope = Scope::new(source);
-    let msh = SegmentId::parse("MSH").and_then(|id| scope.segments_everywhere(id).into_iter().next())?;
+    let msh =
+        SegmentId::parse("MSH").and_then(|id| scope.segments_everywhere(id).into_iter().next())?;
     let path = Path::parse("MSH-7.1", Notation::Hl7v2).ok()?;
     let (at, _) = scope.one(&scope.segment_place(msh), &path)?;
     match scope.content(&at) {
@@ -705,7 +957,9 @@ fn message_offset(source: &SourceTree) -> Option<Box<str>> {
 }
 
 fn has(members: &Map, need: &Need) -> bool {
-    members.iter().any(|(name, _)| crate::compile::fits(need, name))
+    members
+        .iter()
+        .any(|(name, _)| crate::compile::fits(need, name))
 }
 
 /// Adds members that are not there yet.

@@ -17,7 +17,11 @@ pub struct LoadError {
 
 impl LoadError {
     pub(crate) fn at(file: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, message: message.into() }
+        Self {
+            file: file.to_owned(),
+            line,
+            message: message.into(),
+        }
     }
 }
 
@@ -63,7 +67,7 @@ pub enum MapError {
         mapping: String,
     },
     /// Nothing in the message says whose or which record it is, so storing it would be a guess.
-    #[error("rule `{rule}`: no usable identifier at {place}")]
+    #[error("rule `{rule}`: no usable identifier at {place}; a feed whose sender leaves the authority out needs a default one")]
     NoIdentity {
         /// Rule that could not name its resource.
         rule: String,

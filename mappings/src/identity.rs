@@ -57,7 +57,10 @@ mod tests {
     #[test]
     fn ids_are_stable_and_keep_parts_apart() {
         let id = derive_id("feed", "Patient", &["urn:oid:1.2.3", "MR", "42"]);
-        assert_eq!(id, derive_id("feed", "Patient", &["urn:oid:1.2.3", "MR", "42"]));
+        assert_eq!(
+            id,
+            derive_id("feed", "Patient", &["urn:oid:1.2.3", "MR", "42"])
+        );
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes().get(14), Some(&b'8'));
         for other in [

@@ -21,7 +21,7 @@ mod library;
 mod load;
 mod output;
 mod path;
-mod sample;
+pub mod sample;
 mod scope;
 mod script;
 mod self_test;
@@ -39,3 +39,6 @@ pub use identity::{Identity, derive_id};
 pub use library::{Library, Mapping, Select};
 pub use output::{Code, Ledger, LineageEntry, MapIssue, Output, Produced, Severity, Write};
 pub use source::{At, Hl7Builder, Hl7Tree, Leaf, Position, SegmentId, SourceTree};
+
+#[cfg(test)]
+mod tests;

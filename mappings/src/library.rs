@@ -61,7 +61,10 @@ impl Catalog {
     }
 
     pub(crate) fn table_0396(&self) -> Option<&ConceptMap> {
-        self.maps.iter().find(|(name, ..)| &**name == TABLE_0396).map(|(_, _, map)| map)
+        self.maps
+            .iter()
+            .find(|(name, ..)| &**name == TABLE_0396)
+            .map(|(_, _, map)| map)
     }
 }
 
@@ -109,7 +112,11 @@ impl Library {
         read_folder(folder, "", 0, &mut files)?;
         let library = Self::from_files(files)?;
         let failures = crate::self_test::run_all(&library.catalog);
-        if failures.is_empty() { Ok(library) } else { Err(LoadErrors(failures)) }
+        if failures.is_empty() {
+            Ok(library)
+        } else {
+            Err(LoadErrors(failures))
+        }
     }
 
     /// The mapping for a source; `None` when no mapping takes it. The last file that selects it wins, and operators'
@@ -122,8 +129,15 @@ impl Library {
             (SelectRow::Device { kind }, Select::Device { kind: asked }) => **kind == **asked,
             _ => false,
         };
-        let index = self.catalog.mappings.iter().rposition(|m| m.select.iter().any(fits))?;
-        Some(Mapping { catalog: Arc::clone(&self.catalog), index })
+        let index = self
+            .catalog
+            .mappings
+            .iter()
+            .rposition(|m| m.select.iter().any(fits))?;
+        Some(Mapping {
+            catalog: Arc::clone(&self.catalog),
+            index,
+        })
     }
 
     /// Runs the tests that all files carry.
@@ -137,7 +151,9 @@ impl Library {
         if errors.is_empty() {
             let catalog = compile_all(maps, &nodes, &mut errors);
             if errors.is_empty() {
-                return Ok(Self { catalog: Arc::new(catalog) });
+                return Ok(Self {
+                    catalog: Arc::new(catalog),
+                });
             }
         }
         errors.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
@@ -154,7 +170,9 @@ impl Mapping {
     pub fn run(&self, source: &SourceTree, context: &Context) -> Result<Output, MapError> {
         match self.catalog.mappings.get(self.index) {
             Some(mapping) => crate::engine::run(&self.catalog, mapping, source, context),
-            None => Err(MapError::WrongInput { mapping: String::new() }),
+            None => Err(MapError::WrongInput {
+                mapping: String::new(),
+            }),
         }
     }
 
@@ -165,7 +183,10 @@ impl Mapping {
 
     /// The version of the mapping, for Provenance.
     pub fn version(&self) -> &str {
-        self.catalog.mappings.get(self.index).map_or("", |m| &m.version)
+        self.catalog
+            .mappings
+            .get(self.index)
+            .map_or("", |m| &m.version)
     }
 }
 
@@ -173,17 +194,31 @@ impl Mapping {
 type Files = BTreeMap<(bool, String), String>;
 
 fn shipped() -> Files {
-    embedded::FILES.iter().map(|(path, text)| ((false, (*path).to_owned()), (*text).to_owned())).collect()
+    embedded::FILES
+        .iter()
+        .map(|(path, text)| ((false, (*path).to_owned()), (*text).to_owned()))
+        .collect()
 }
 
 /// Reads a folder; each file takes the place of ours of the same path.
-fn read_folder(folder: &FilePath, prefix: &str, depth: usize, files: &mut Files) -> Result<(), LoadErrors> {
-    let fail = |path: &str, e: &std::io::Error| LoadError::at(path, 1, format!("cannot be read: {}", e.kind()));
+fn read_folder(
+    folder: &FilePath,
+    prefix: &str,
+    depth: usize,
+    files: &mut Files,
+) -> Result<(), LoadErrors> {
+    let fail = |path: &str, e: &std::io::Error| {
+        LoadError::at(path, 1, format!("cannot be read: {}", e.kind()))
+    };
     let entries = std::fs::read_dir(folder).map_err(|e| fail(prefix, &e))?;
     for entry in entries {
         let entry = entry.map_err(|e| fail(prefix, &e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        let path = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}/{name}")
+        };
         let is_folder = entry.file_type().map_err(|e| fail(&path, &e))?.is_dir();
         if is_folder && depth < FOLDER_DEPTH_MAX && !name.starts_with('.') {
             read_folder(&entry.path(), &path, depth + 1, files)?;
@@ -193,14 +228,18 @@ fn read_folder(folder: &FilePath, prefix: &str, depth: usize, files: &mut Files)
             files.insert((true, path), text);
         }
         if files.len() > FILES_MAX {
-            return Err(LoadError::at(&path_of(folder), 1, format!("more than {FILES_MAX} files")).into());
+            return Err(
+                LoadError::at(&path_of(folder), 1, format!("more than {FILES_MAX} files")).into(),
+            );
         }
     }
     Ok(())
 }
 
 fn path_of(folder: &FilePath) -> String {
-    folder.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    folder
+        .file_name()
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
 type Maps = Vec<(Box<str>, Box<str>, ConceptMap)>;
@@ -214,7 +253,11 @@ fn parse_all(files: &Files, errors: &mut Vec<LoadError>) -> (Maps, Vec<(String, 
             match ConceptMap::parse(path, text) {
                 Err(found) => errors.extend(found.0),
                 Ok(_) if maps.iter().any(|(known, ..)| &**known == name) => {
-                    errors.push(LoadError::at(path, 1, format!("a second concept map called `{name}`")));
+                    errors.push(LoadError::at(
+                        path,
+                        1,
+                        format!("a second concept map called `{name}`"),
+                    ));
                 }
                 Ok(map) => maps.push((name.into(), path.as_str().into(), map)),
             }
@@ -238,7 +281,11 @@ fn compile_all(maps: Maps, nodes: &[(String, Node)], errors: &mut Vec<LoadError>
             Ok((FileKind::Templates, found)) => {
                 for (name, line) in found {
                     if names.contains(&name) {
-                        errors.push(LoadError::at(path, line, format!("a second template `{name}`")));
+                        errors.push(LoadError::at(
+                            path,
+                            line,
+                            format!("a second template `{name}`"),
+                        ));
                     }
                     names.push(name);
                 }
@@ -246,8 +293,16 @@ fn compile_all(maps: Maps, nodes: &[(String, Node)], errors: &mut Vec<LoadError>
             }
         }
     }
-    let mut catalog = Catalog { mappings: Vec::new(), templates: Vec::new(), maps };
-    let environment = Environment { definitions: Definitions::r4(), maps: &catalog.maps, types: &names };
+    let mut catalog = Catalog {
+        mappings: Vec::new(),
+        templates: Vec::new(),
+        maps,
+    };
+    let environment = Environment {
+        definitions: Definitions::r4(),
+        maps: &catalog.maps,
+        types: &names,
+    };
     let mut templates = Vec::new();
     for (path, node) in template_files {
         match load::templates(&environment, path, node) {
@@ -275,7 +330,13 @@ fn compile_all(maps: Maps, nodes: &[(String, Node)], errors: &mut Vec<LoadError>
 fn circles(templates: &[TypeTemplate]) -> Vec<LoadError> {
     let uses = |index: usize| {
         let uses = templates.get(index).map_or(&[][..], |t| &t.uses);
-        uses.iter().filter_map(|(used, line)| if let Use::Type(i) = used { Some((*i, *line)) } else { None })
+        uses.iter().filter_map(|(used, line)| {
+            if let Use::Type(i) = used {
+                Some((*i, *line))
+            } else {
+                None
+            }
+        })
     };
     let mut errors = Vec::new();
     for (start, template) in templates.iter().enumerate() {
@@ -283,12 +344,19 @@ fn circles(templates: &[TypeTemplate]) -> Vec<LoadError> {
         let mut at = 0;
         while let Some(next) = reached.get(at).copied() {
             at += 1;
-            let more: Vec<usize> = uses(next).map(|(i, _)| i).filter(|i| !reached.contains(i)).collect();
+            let more: Vec<usize> = uses(next)
+                .map(|(i, _)| i)
+                .filter(|i| !reached.contains(i))
+                .collect();
             reached.extend(more);
         }
         if reached.contains(&start) {
             let line = uses(start).next().map_or(1, |(_, line)| line);
-            errors.push(LoadError::at(&template.file, line, format!("`{}` uses itself", template.name)));
+            errors.push(LoadError::at(
+                &template.file,
+                line,
+                format!("`{}` uses itself", template.name),
+            ));
         }
     }
     errors

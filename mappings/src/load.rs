@@ -21,8 +21,11 @@ pub(crate) enum FileKind {
     Templates,
 }
 
+/// Names with the line each stands on.
+pub(crate) type NamesAt = Vec<(Box<str>, usize)>;
+
 /// Tells mappings from templates and lists the templates' names.
-pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, Vec<(Box<str>, usize)>), LoadErrors> {
+pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, NamesAt), LoadErrors> {
     if node.get("mapping").is_some() {
         return Ok((FileKind::Mapping, Vec::new()));
     }
@@ -39,27 +42,50 @@ pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, Vec<(Box<st
 }
 
 /// Compiles the templates of a file.
-pub(crate) fn templates(environment: &Environment<'_>, file: &str, node: &Node) -> Result<Vec<TypeTemplate>, LoadErrors> {
+pub(crate) fn templates(
+    environment: &Environment<'_>,
+    file: &str,
+    node: &Node,
+) -> Result<Vec<TypeTemplate>, LoadErrors> {
     let mut errors = Vec::new();
     let mut found = Vec::new();
     for item in node.each() {
-        let name = item.get("template").and_then(Node::text).unwrap_or_default();
+        let name = item
+            .get("template")
+            .and_then(Node::text)
+            .unwrap_or_default();
         let (source, target) = name.split_once('[').unwrap_or((name, ""));
         let target = target.trim_end_matches(']');
         let json = item.get("input").and_then(Node::text) == Some("json");
-        let notation = if json { Notation::Json } else { Notation::Hl7v2 };
+        let notation = if json {
+            Notation::Json
+        } else {
+            Notation::Hl7v2
+        };
         let mut compiler = Compiler::new(environment, file, notation, source);
         let template = template(&mut compiler, item, name, source, target);
         errors.append(&mut compiler.errors);
         found.push(template);
     }
-    if errors.is_empty() { Ok(found) } else { Err(LoadErrors(errors)) }
+    if errors.is_empty() {
+        Ok(found)
+    } else {
+        Err(LoadErrors(errors))
+    }
 }
 
-fn template(compiler: &mut Compiler<'_>, node: &Node, name: &str, source: &str, target: &str) -> TypeTemplate {
+fn template(
+    compiler: &mut Compiler<'_>,
+    node: &Node,
+    name: &str,
+    source: &str,
+    target: &str,
+) -> TypeTemplate {
     let definitions = compiler.environment.definitions;
-    if definitions.type_kind(target).is_none() {
-        compiler.error(node.line, format!("R4 has no type `{target}`"));
+    for one in target.split('|') {
+        if definitions.elements(one).is_empty() {
+            compiler.error(node.line, format!("R4 has no type `{one}`"));
+        }
     }
     let mut template = TypeTemplate {
         file: compiler.file.into(),
@@ -78,20 +104,36 @@ fn template(compiler: &mut Compiler<'_>, node: &Node, name: &str, source: &str, 
             "template" | "input" | "comment" => {}
             "emit" => {
                 emitted = true;
-                let body = compiler.object(value, target, target);
-                template.body = compiler.complete(body, value.line, target, target);
+                let targets: Vec<&str> = target.split('|').collect();
+                for one in &targets {
+                    let body = compiler.object(value, one, one);
+                    // A template for several types is a part of each, so what they require stands around it.
+                    template.body = if targets.len() > 1 {
+                        body
+                    } else {
+                        compiler.complete(body, value.line, one, one)
+                    };
+                }
             }
             "identity" => template.identity = compiler.identity(value),
             "ignored" => template.ignored = ignored(compiler, value),
             "tests" => template.tests = tests(compiler, value),
-            other => unknown(compiler, key, other, "template, input, comment, emit, identity, ignored, tests"),
+            other => unknown(
+                compiler,
+                key,
+                other,
+                "template, input, comment, emit, identity, ignored, tests",
+            ),
         }
     }
     if !emitted {
         compiler.error(node.line, "`emit` is missing: the shape of what comes out");
     }
     if definitions.resource_type(target).is_some() && template.identity.is_empty() {
-        compiler.error(node.line, "`identity` is missing: what makes the resource this one and no other");
+        compiler.error(
+            node.line,
+            "`identity` is missing: what makes the resource this one and no other",
+        );
     }
     template.uses = std::mem::take(&mut compiler.uses);
     template
@@ -110,7 +152,12 @@ pub(crate) fn mapping(
         _ => return Err(LoadError::at(file, node.line, "`input` is hl7v2 or json").into()),
     };
     let mut compiler = Compiler::new(environment, file, notation, "");
-    let text = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default().into();
+    let text = |key: &str| {
+        node.get(key)
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .into()
+    };
     let mut mapping = MessageMapping {
         file: file.into(),
         id: text("mapping"),
@@ -127,7 +174,13 @@ pub(crate) fn mapping(
     for (key, value) in node.map().unwrap_or_default() {
         match key.text.as_str() {
             "mapping" | "version" | "input" | "comment" => {}
-            "select" => mapping.select = value.each().iter().filter_map(|row| select(&mut compiler, row)).collect(),
+            "select" => {
+                mapping.select = value
+                    .each()
+                    .iter()
+                    .filter_map(|row| select(&mut compiler, row))
+                    .collect()
+            }
             "rules" => {
                 for item in value.each() {
                     if let Some(rule) = rule(&mut compiler, templates, &mapping.rules, item) {
@@ -137,30 +190,54 @@ pub(crate) fn mapping(
             }
             "ignored" => mapping.ignored = ignored(&mut compiler, value),
             "tests" => mapping.tests = tests(&mut compiler, value),
-            other => unknown(&mut compiler, key, other, "mapping, version, input, comment, select, rules, ignored, tests"),
+            other => unknown(
+                &mut compiler,
+                key,
+                other,
+                "mapping, version, input, comment, select, rules, ignored, tests",
+            ),
         }
     }
     if mapping.rules.is_empty() || mapping.select.is_empty() {
         compiler.error(node.line, "a mapping has `select` and at least one rule");
     }
-    if compiler.errors.is_empty() { Ok(mapping) } else { Err(LoadErrors(compiler.errors)) }
+    if compiler.errors.is_empty() {
+        Ok(mapping)
+    } else {
+        Err(LoadErrors(compiler.errors))
+    }
 }
 
 fn select(compiler: &mut Compiler<'_>, node: &Node) -> Option<SelectRow> {
     let text = |key: &str| node.get(key).and_then(Node::text);
     let row = match (text("message"), text("event"), text("device")) {
-        (Some(message), Some(event), None) => Some(SelectRow::Hl7v2 { message: message.into(), event: event.into() }),
+        (Some(message), Some(event), None) => Some(SelectRow::Hl7v2 {
+            message: message.into(),
+            event: event.into(),
+        }),
         (None, None, Some(kind)) => Some(SelectRow::Device { kind: kind.into() }),
         _ => None,
     };
     if row.is_none() {
-        compiler.error(node.line, "select rows are {message: ADT, event: A01} or {device: KIND}");
+        compiler.error(
+            node.line,
+            "select rows are {message: ADT, event: A01} or {device: KIND}",
+        );
     }
     row
 }
 
-fn rule(compiler: &mut Compiler<'_>, templates: &[TypeTemplate], before: &[Rule], node: &Node) -> Option<Rule> {
-    let name: Box<str> = node.get("rule").and_then(Node::text).unwrap_or_default().into();
+fn rule(
+    compiler: &mut Compiler<'_>,
+    templates: &[TypeTemplate],
+    before: &[Rule],
+    node: &Node,
+) -> Option<Rule> {
+    let name: Box<str> = node
+        .get("rule")
+        .and_then(Node::text)
+        .unwrap_or_default()
+        .into();
     let mut rule = Rule {
         name,
         each: RuleEach::Source,
@@ -183,13 +260,24 @@ fn rule(compiler: &mut Compiler<'_>, templates: &[TypeTemplate], before: &[Rule]
                 None => compiler.error(value.line, format!("there is no template `{text}`")),
             },
             "identity" => rule.identity = compiler.identity(value),
-            "write" => rule.write = value.each().iter().filter_map(|w| write(compiler, w)).collect(),
+            "write" => {
+                rule.write = value
+                    .each()
+                    .iter()
+                    .filter_map(|w| write(compiler, w))
+                    .collect()
+            }
             "repeated" => match text {
                 "same" => rule.repeated = Repeated::Same,
                 "distinct" => rule.repeated = Repeated::Distinct,
                 _ => compiler.error(value.line, "`repeated` is same or distinct"),
             },
-            other => unknown(compiler, key, other, "rule, comment, each, when, resource, type, emit, identity, write, repeated"),
+            other => unknown(
+                compiler,
+                key,
+                other,
+                "rule, comment, each, when, resource, type, emit, identity, write, repeated",
+            ),
         }
     }
     finish_rule(compiler, templates, before, node, rule, own_uses)
@@ -203,7 +291,9 @@ fn finish_rule(
     mut rule: Rule,
     own_uses: usize,
 ) -> Option<Rule> {
-    if let (Some(emit), Some(resource_type)) = (node.get("emit"), node.get("type").and_then(Node::text)) {
+    if let (Some(emit), Some(resource_type)) =
+        (node.get("emit"), node.get("type").and_then(Node::text))
+    {
         let body = compiler.object(emit, resource_type, resource_type);
         rule.body = Body::Inline(compiler.complete(body, emit.line, resource_type, resource_type));
         rule.resource_type = resource_type.into();
@@ -213,22 +303,42 @@ fn finish_rule(
         && let Some(template) = templates.get(index)
     {
         rule.resource_type = template.target.clone();
-        uses.extend(template.uses.iter().map(|(used, _)| (used.clone(), node.line)));
+        uses.extend(
+            template
+                .uses
+                .iter()
+                .map(|(used, _)| (used.clone(), node.line)),
+        );
     } else if rule.identity.is_empty() {
-        compiler.error(node.line, "`identity` is missing: what makes the resource this one and no other");
+        compiler.error(
+            node.line,
+            "`identity` is missing: what makes the resource this one and no other",
+        );
     }
     for (used, line) in uses {
         if let Use::Rule(name) = used
             && !before.iter().any(|r| r.name == name)
         {
-            compiler.error(line, format!("`$reference: {name}` needs a rule `{name}` before this one"));
+            compiler.error(
+                line,
+                format!("`$reference: {name}` needs a rule `{name}` before this one"),
+            );
         }
     }
-    if Definitions::r4().resource_type(&rule.resource_type).is_none() {
-        compiler.error(node.line, "a rule has `resource: SEGMENT[Type]`, or `type` and `emit`, for an R4 resource type");
+    if Definitions::r4()
+        .resource_type(&rule.resource_type)
+        .is_none()
+    {
+        compiler.error(
+            node.line,
+            "a rule has `resource: SEGMENT[Type]`, or `type` and `emit`, for an R4 resource type",
+        );
     }
     if rule.write.is_empty() || rule.write.last().is_some_and(|(when, _)| when.is_some()) {
-        compiler.error(node.line, "`write` is missing or its last row has a condition: merge, create or replace");
+        compiler.error(
+            node.line,
+            "`write` is missing or its last row has a condition: merge, create or replace",
+        );
     }
     if rule.name.is_empty() || before.iter().any(|r| r.name == rule.name) {
         compiler.error(node.line, "a rule has a name of its own");
@@ -247,7 +357,10 @@ fn rule_each(compiler: &mut Compiler<'_>, node: &Node) -> Option<RuleEach> {
     id.map(RuleEach::Segment)
 }
 
-fn write(compiler: &mut Compiler<'_>, node: &Node) -> Option<(Option<crate::language::Condition>, Write)> {
+fn write(
+    compiler: &mut Compiler<'_>,
+    node: &Node,
+) -> Option<(Option<crate::language::Condition>, Write)> {
     let (when, word) = match node.map() {
         Some(_) => (node.get("when"), node.get("as").and_then(Node::text)),
         None => (None, node.text()),
@@ -257,7 +370,10 @@ fn write(compiler: &mut Compiler<'_>, node: &Node) -> Option<(Option<crate::lang
         "create" => Write::Create,
         "replace" => Write::Replace,
         _ => {
-            compiler.error(node.line, "`write` is merge, create or replace, or {when: CONDITION, as: …}");
+            compiler.error(
+                node.line,
+                "`write` is merge, create or replace, or {when: CONDITION, as: …}",
+            );
             return None;
         }
     };
@@ -294,7 +410,13 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
             issues: None,
             unread: None,
         };
-        let words = |n: &Node| n.each().iter().filter_map(Node::text).map(Into::into).collect();
+        let words = |n: &Node| {
+            n.each()
+                .iter()
+                .filter_map(Node::text)
+                .map(Into::into)
+                .collect()
+        };
         for (key, value) in item.map().unwrap_or_default() {
             match key.text.as_str() {
                 "name" => case.name = value.text().unwrap_or_default().into(),
@@ -308,7 +430,12 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
                 "out" => case.output = value.each().iter().map(plain_value).collect(),
                 "issues" => case.issues = Some(words(value)),
                 "unread" => case.unread = Some(words(value)),
-                other => unknown(compiler, key, other, "name, in, settings, out, issues, unread"),
+                other => unknown(
+                    compiler,
+                    key,
+                    other,
+                    "name, in, settings, out, issues, unread",
+                ),
             }
         }
         if case.input.is_empty() {
@@ -323,9 +450,12 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
 fn plain_value(node: &Node) -> Value {
     match &node.kind {
         Kind::List(items) => Value::Array(items.iter().map(plain_value).collect()),
-        Kind::Map(members) => {
-            Value::Object(members.iter().map(|(k, v)| (k.text.clone(), plain_value(v))).collect::<Map>())
-        }
+        Kind::Map(members) => Value::Object(
+            members
+                .iter()
+                .map(|(k, v)| (k.text.clone(), plain_value(v)))
+                .collect::<Map>(),
+        ),
         Kind::Scalar { text, plain: false } => Value::from(text.as_str()),
         Kind::Scalar { text, plain: true } => match text.as_str() {
             "true" => Value::Bool(true),

@@ -62,7 +62,10 @@ pub struct LineageEntry {
 impl LineageEntry {
     /// The names of the places the element came from.
     pub fn sources(&self, source: &SourceTree) -> Vec<Position> {
-        self.leaves.clone().filter_map(|leaf| position_of(source, leaf)).collect()
+        self.leaves
+            .clone()
+            .filter_map(|leaf| position_of(source, leaf))
+            .collect()
     }
 }
 
@@ -75,7 +78,11 @@ pub struct Ledger {
 
 impl Ledger {
     pub(crate) fn mark(&mut self, leaves: Range<u32>) {
-        for flag in self.used.get_mut(leaves.start as usize..leaves.end as usize).unwrap_or_default() {
+        for flag in self
+            .used
+            .get_mut(leaves.start as usize..leaves.end as usize)
+            .unwrap_or_default()
+        {
             *flag = true;
         }
     }
@@ -88,7 +95,10 @@ impl Ledger {
     /// The loss report: every filled place no rule has used and no mapping ignores on purpose.
     pub fn unread(&self, source: &SourceTree) -> Vec<Position> {
         let count = u32::try_from(self.used.len()).unwrap_or(u32::MAX);
-        (0..count).filter(|leaf| !self.is_used(*leaf)).filter_map(|leaf| position_of(source, leaf)).collect()
+        (0..count)
+            .filter(|leaf| !self.is_used(*leaf))
+            .filter_map(|leaf| position_of(source, leaf))
+            .collect()
     }
 }
 
@@ -188,13 +198,12 @@ codes! {
     AuthorityIsLocal Information "authority-is-local" "the assigning authority is a local name of this feed";
     AuthorityMissing Information "authority-missing" "no assigning authority; the feed's default was taken";
     NumberAsText Warning "number-as-text" "a numeric result that is no number was kept as text";
-    ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type";
+    ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type; it is kept as text or left out";
     ValueTypeMissing Warning "value-type-missing" "no value type; the value was kept as text";
     ValueRepeats Information "value-repeats" "several values; each became a component";
-    ValueDeleted Warning "value-deleted" "the sender deletes the value";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
-    StatusDeletes Warning "status-deletes" "the sender withdraws the result";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
+    IdentityByOtherType Warning "identity-by-other-type" "no medical record number; another kind of identifier names the patient";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";
     RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent; the first was taken";

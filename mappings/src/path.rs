@@ -5,6 +5,8 @@
 
 use crate::source::SegmentId;
 
+/// The value `$each` stands at.
+pub(crate) const CURRENT: &str = "$";
 /// Largest number in a path; HL7 fields stay under 100, repetitions and JSON items may be many.
 const NUMBER_MAX: u16 = 9_999;
 
@@ -31,7 +33,7 @@ pub(crate) struct Hl7Path {
 pub(crate) enum Base {
     /// The segment of that name nearest to the current one.
     Segment(SegmentId),
-    /// The value given to the data type template, `CX` in `CX.4`.
+    /// The value given to the data type template, `CX` in `CX.4`, or the one `$each` stands at, `$`.
     Value(Box<str>),
 }
 
@@ -61,7 +63,13 @@ impl Path {
 
 fn hl7(text: &str) -> Result<Hl7Path, String> {
     let wrong = || format!("`{text}` is not an HL7 path like PID-5.1, OBX-5[2] or CX.4");
-    let mut path = Hl7Path { base: Base::Value("".into()), field: 0, repetition: 0, component: 0, subcomponent: 0 };
+    let mut path = Hl7Path {
+        base: Base::Value("".into()),
+        field: 0,
+        repetition: 0,
+        component: 0,
+        subcomponent: 0,
+    };
     let (head, rest) = match text.split_once('-') {
         Some((segment, rest)) => {
             path.base = Base::Segment(SegmentId::parse(segment).ok_or_else(wrong)?);
@@ -73,7 +81,8 @@ fn hl7(text: &str) -> Result<Hl7Path, String> {
         None => {
             let end = text.find('.').unwrap_or(text.len());
             let (name, rest) = text.split_at_checked(end).ok_or_else(wrong)?;
-            let fits = (2..=3).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
+            let fits = name == CURRENT
+                || (2..=3).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_uppercase());
             if !fits {
                 return Err(wrong());
             }
@@ -87,7 +96,11 @@ fn hl7(text: &str) -> Result<Hl7Path, String> {
         path.repetition = number(n).ok_or_else(wrong)?;
         rest = after;
     }
-    let mut numbers = rest.strip_prefix('.').map(|r| r.split('.')).into_iter().flatten();
+    let mut numbers = rest
+        .strip_prefix('.')
+        .map(|r| r.split('.'))
+        .into_iter()
+        .flatten();
     if !rest.is_empty() && !rest.starts_with('.') {
         return Err(wrong());
     }
@@ -109,13 +122,16 @@ fn number(text: &str) -> Option<u16> {
 }
 
 fn json(text: &str) -> Result<Vec<Step>, String> {
-    let wrong = || format!("`{text}` is not a path like body.values[0].v, or `$` for the current value");
+    let wrong =
+        || format!("`{text}` is not a path like body.values[0].v, or `$` for the current value");
     if text == "$" {
         return Ok(Vec::new());
     }
     let mut steps = Vec::new();
     for part in text.split('.') {
-        let (name, mut rest) = part.split_at_checked(part.find('[').unwrap_or(part.len())).ok_or_else(wrong)?;
+        let (name, mut rest) = part
+            .split_at_checked(part.find('[').unwrap_or(part.len()))
+            .ok_or_else(wrong)?;
         let word = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !word || name.as_bytes().first().is_some_and(u8::is_ascii_digit) {
             return Err(wrong());
@@ -123,7 +139,11 @@ fn json(text: &str) -> Result<Vec<Step>, String> {
         steps.push(Step::Member(name.into()));
         while let Some(inside) = rest.strip_prefix('[') {
             let (n, after) = inside.split_once(']').ok_or_else(wrong)?;
-            let n = n.parse().ok().filter(|n| *n <= usize::from(NUMBER_MAX)).ok_or_else(wrong)?;
+            let n = n
+                .parse()
+                .ok()
+                .filter(|n| *n <= usize::from(NUMBER_MAX))
+                .ok_or_else(wrong)?;
             steps.push(Step::Index(n));
             rest = after;
         }
@@ -139,7 +159,9 @@ mod tests {
     use super::*;
 
     fn check(text: &str, field: u16, repetition: u16, component: u16, subcomponent: u16) {
-        let Ok(Path::Hl7(p)) = Path::parse(text, Notation::Hl7v2) else { panic!("{text} is a path") };
+        let Ok(Path::Hl7(p)) = Path::parse(text, Notation::Hl7v2) else {
+            panic!("{text} is a path")
+        };
         assert_eq!(
             (p.field, p.repetition, p.component, p.subcomponent),
             (field, repetition, component, subcomponent),
@@ -156,14 +178,31 @@ mod tests {
         check("CX.4", 0, 0, 4, 0);
         check("CX", 0, 0, 0, 0);
         check("CX.4.2", 0, 0, 4, 2);
+        check("$.2", 0, 0, 2, 0);
     }
 
     #[test]
     fn other_words_are_no_hl7_paths() {
-        for text in
-            ["", "PID", "PID-", "PID-x", "PID-0", "pid-5", "PID-5.", "PID-5..1", "PID-5.1.2.3", "PID-5[", "PID-5[]",
-             "PID-5[1]x", "29463-7", "PID-99999", "PID-5.1 ", "CX-4", "A.1", "final"]
-        {
+        for text in [
+            "",
+            "PID",
+            "PID-",
+            "PID-x",
+            "PID-0",
+            "pid-5",
+            "PID-5.",
+            "PID-5..1",
+            "PID-5.1.2.3",
+            "PID-5[",
+            "PID-5[]",
+            "PID-5[1]x",
+            "29463-7",
+            "PID-99999",
+            "PID-5.1 ",
+            "CX-4",
+            "A.1",
+            "final",
+        ] {
             if text == "PID" {
                 continue; // `PID` reads as a data type's name; the checker refuses it where none is declared.
             }
@@ -174,8 +213,15 @@ mod tests {
     #[test]
     fn json_paths() {
         assert_eq!(Path::parse("$", Notation::Json), Ok(Path::Json(vec![])));
-        let steps = vec![Step::Member("a".into()), Step::Index(2), Step::Member("b_c".into())];
-        assert_eq!(Path::parse("a[2].b_c", Notation::Json), Ok(Path::Json(steps)));
+        let steps = vec![
+            Step::Member("a".into()),
+            Step::Index(2),
+            Step::Member("b_c".into()),
+        ];
+        assert_eq!(
+            Path::parse("a[2].b_c", Notation::Json),
+            Ok(Path::Json(steps))
+        );
         for text in ["", "a..b", "a[", "a[x]", "a b", "1a", "a[1]b"] {
             assert!(Path::parse(text, Notation::Json).is_err(), "{text}");
         }

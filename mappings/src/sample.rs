@@ -16,8 +16,15 @@ struct Delimiters {
 }
 
 /// Reads lines of segments.
-pub(crate) fn segments(text: &str) -> Result<Hl7Tree, String> {
-    let lines = || text.split(['\n', '\r']).map(str::trim_start).filter(|l| !l.is_empty());
+///
+/// # Errors
+/// A sentence, when a line starts with no segment identifier.
+pub fn segments(text: &str) -> Result<Hl7Tree, String> {
+    let lines = || {
+        text.split(['\n', '\r'])
+            .map(str::trim_start)
+            .filter(|l| !l.is_empty())
+    };
     let delimiters = lines().find_map(delimiters).unwrap_or(Delimiters {
         field: '|',
         component: '^',
@@ -25,7 +32,8 @@ pub(crate) fn segments(text: &str) -> Result<Hl7Tree, String> {
         escape: '\\',
         subcomponent: '&',
     });
-    let groups = !lines().any(|l| l.starts_with('[')) && lines().any(|l| l.starts_with("OBR") || l.starts_with("OBX"));
+    let groups = !lines().any(|l| l.starts_with('['))
+        && lines().any(|l| l.starts_with("OBR") || l.starts_with("OBX"));
     let mut builder = Hl7Builder::new("");
     builder.delimiters(delimiters.component, delimiters.subcomponent);
     for line in lines() {
@@ -71,7 +79,8 @@ fn regroup(builder: &mut Hl7Builder, id: &str) {
     };
     let open: Vec<String> = builder.open_groups().map(str::to_owned).collect();
     // A group starts anew with its first segment.
-    let fresh = matches!(id, "PID" | "OBX" | "SPM") || (id == "OBR" && !open.iter().any(|g| g == "ORC"));
+    let fresh =
+        matches!(id, "PID" | "OBX" | "SPM") || (id == "OBR" && !open.iter().any(|g| g == "ORC"));
     let mut keep = open.iter().zip(wanted).take_while(|(a, b)| a == *b).count();
     if fresh && keep == wanted.len() {
         keep -= 1;
@@ -80,12 +89,18 @@ fn regroup(builder: &mut Hl7Builder, id: &str) {
         keep = 0;
     }
     (keep..open.len()).for_each(|_| builder.close_group());
-    wanted.iter().skip(keep).for_each(|name| builder.open_group(name));
+    wanted
+        .iter()
+        .skip(keep)
+        .for_each(|name| builder.open_group(name));
 }
 
 fn segment(builder: &mut Hl7Builder, line: &str, d: &Delimiters) -> Result<(), String> {
     let mut fields = line.split(d.field);
-    let id = fields.next().and_then(SegmentId::parse).ok_or_else(|| "a line does not start with a segment".to_owned())?;
+    let id = fields
+        .next()
+        .and_then(SegmentId::parse)
+        .ok_or_else(|| "a line does not start with a segment".to_owned())?;
     builder.segment(id, 0..0);
     let header = id.as_str() == "MSH";
     for (number, text) in (1_u16..).zip(fields) {
@@ -97,7 +112,11 @@ fn segment(builder: &mut Hl7Builder, line: &str, d: &Delimiters) -> Result<(), S
             for (component, text) in (1..).zip(text.split(d.component)) {
                 for (subcomponent, text) in (1..).zip(text.split(d.subcomponent)) {
                     let at = At::new(number, repetition, component, subcomponent);
-                    if text == "\"\"" { builder.null(at, 0..0) } else { builder.leaf(at, &unescaped(text, d), 0..0) }
+                    if text == "\"\"" {
+                        builder.null(at, 0..0)
+                    } else {
+                        builder.leaf(at, &unescaped(text, d), 0..0)
+                    }
                 }
             }
         }
@@ -106,16 +125,26 @@ fn segment(builder: &mut Hl7Builder, line: &str, d: &Delimiters) -> Result<(), S
 }
 
 fn unescaped(text: &str, d: &Delimiters) -> String {
-    let pairs = [('F', d.field), ('S', d.component), ('R', d.repetition), ('E', d.escape), ('T', d.subcomponent)];
+    let pairs = [
+        ('F', d.field),
+        ('S', d.component),
+        ('R', d.repetition),
+        ('E', d.escape),
+        ('T', d.subcomponent),
+    ];
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(d.escape) {
         out.push_str(before);
-        let known = pairs.iter().find(|(name, _)| after.starts_with(*name) && after[name.len_utf8()..].starts_with(d.escape));
+        let known = pairs.iter().find(|(name, _)| {
+            after.starts_with(*name) && after[name.len_utf8()..].starts_with(d.escape)
+        });
         match known {
             Some((name, mark)) => {
                 out.push(*mark);
-                rest = after.get(name.len_utf8() + d.escape.len_utf8()..).unwrap_or_default();
+                rest = after
+                    .get(name.len_utf8() + d.escape.len_utf8()..)
+                    .unwrap_or_default();
             }
             None => {
                 out.push(d.escape);

@@ -11,7 +11,7 @@ use crate::library::Catalog;
 use crate::output::MapIssue;
 use crate::path::Notation;
 use crate::sample;
-use crate::scope::{Place, Scope};
+use crate::scope::Scope;
 use crate::source::{SegmentId, SourceTree};
 
 /// Runs all tests; gives what failed.
@@ -19,12 +19,20 @@ pub(crate) fn run_all(catalog: &Catalog) -> Vec<LoadError> {
     let mut failures = Vec::new();
     for template in catalog.templates() {
         for case in &template.tests {
-            failures.extend(run_template(catalog, template, case).err().map(|m| failure(&template.file, case, &m)));
+            failures.extend(
+                run_template(catalog, template, case)
+                    .err()
+                    .map(|m| failure(&template.file, case, &m)),
+            );
         }
     }
     for mapping in catalog.mappings() {
         for case in &mapping.tests {
-            failures.extend(run_mapping(catalog, mapping, case).err().map(|m| failure(&mapping.file, case, &m)));
+            failures.extend(
+                run_mapping(catalog, mapping, case)
+                    .err()
+                    .map(|m| failure(&mapping.file, case, &m)),
+            );
         }
     }
     failures
@@ -46,14 +54,25 @@ fn run_template(catalog: &Catalog, template: &TypeTemplate, case: &TestCase) -> 
     let context = context(case)?;
     let segment = SegmentId::parse(&template.source);
     let is_segment = segment.is_some() && !template.identity.is_empty();
-    let tree = if is_segment { sample::segments(&case.input)? } else { sample::field(&case.input)? };
+    let tree = if is_segment {
+        sample::segments(&case.input)?
+    } else {
+        sample::field(&case.input)?
+    };
     let source = SourceTree::Hl7v2(tree);
     let scope = Scope::new(&source);
-    let id = segment.filter(|_| is_segment).or_else(|| SegmentId::parse("ZZZ"));
-    let index = id.and_then(|id| scope.segments_everywhere(id).last().copied()).ok_or("the segment is missing")?;
+    let id = segment
+        .filter(|_| is_segment)
+        .or_else(|| SegmentId::parse("ZZZ"));
+    let index = id
+        .and_then(|id| scope.segments_everywhere(id).last().copied())
+        .ok_or("the segment is missing")?;
     let mut place = scope.segment_place(index);
     if !is_segment && let Ok(path) = crate::path::Path::parse("ZZZ-1", Notation::Hl7v2) {
-        place = scope.one(&place, &path).map(|(at, _)| at).ok_or("`in` is empty")?;
+        place = scope
+            .one(&place, &path)
+            .map(|(at, _)| at)
+            .ok_or("`in` is empty")?;
     }
     let (value, issues) = crate::engine::run_template(catalog, template, &source, &place, &context);
     compare(value.as_slice(), case)?;
@@ -64,17 +83,27 @@ fn run_mapping(catalog: &Catalog, mapping: &MessageMapping, case: &TestCase) -> 
     let context = context(case)?;
     let source = match mapping.input {
         Notation::Hl7v2 => SourceTree::Hl7v2(sample::segments(&case.input)?),
-        Notation::Json => {
-            SourceTree::Json(Document::parse(case.input.as_bytes()).map_err(|e| format!("`in` is not JSON: {e}"))?)
-        }
+        Notation::Json => SourceTree::Json(
+            Document::parse(case.input.as_bytes()).map_err(|e| format!("`in` is not JSON: {e}"))?,
+        ),
     };
-    let output = crate::engine::run(catalog, mapping, &source, &context).map_err(|e| e.to_string())?;
+    let output =
+        crate::engine::run(catalog, mapping, &source, &context).map_err(|e| e.to_string())?;
     let values: Vec<Value> = output.resources.iter().map(|r| r.value.clone()).collect();
     compare(&values, case)?;
     compare_issues(&output.issues, case)?;
     if let Some(expected) = &case.unread {
-        let unread: Vec<String> = output.used.unread(&source).iter().map(ToString::to_string).collect();
-        if !unread.iter().map(String::as_str).eq(expected.iter().map(|e| &**e)) {
+        let unread: Vec<String> = output
+            .used
+            .unread(&source)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !unread
+            .iter()
+            .map(String::as_str)
+            .eq(expected.iter().map(|e| &**e))
+        {
             return Err(format!("unread: {unread:?}"));
         }
     }
@@ -82,7 +111,9 @@ fn run_mapping(catalog: &Catalog, mapping: &MessageMapping, case: &TestCase) -> 
 }
 
 fn compare_issues(issues: &[MapIssue], case: &TestCase) -> Result<(), String> {
-    let Some(expected) = &case.issues else { return Ok(()) };
+    let Some(expected) = &case.issues else {
+        return Ok(());
+    };
     let found: Vec<&str> = issues.iter().map(|i| i.code.id()).collect();
     if found.iter().copied().eq(expected.iter().map(|e| &**e)) {
         Ok(())
@@ -95,7 +126,12 @@ fn compare_issues(issues: &[MapIssue], case: &TestCase) -> Result<(), String> {
 fn compare(values: &[Value], case: &TestCase) -> Result<(), String> {
     if values.len() != case.output.len() {
         let all: Vec<String> = values.iter().map(ToString::to_string).collect();
-        return Err(format!("{} instead of {} values: {}", values.len(), case.output.len(), all.join("\n")));
+        return Err(format!(
+            "{} instead of {} values: {}",
+            values.len(),
+            case.output.len(),
+            all.join("\n")
+        ));
     }
     for (value, expected) in values.iter().zip(&case.output) {
         let mut value = value.clone();

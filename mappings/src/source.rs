@@ -5,6 +5,7 @@
 //!
 //! Left out on purpose: delimiters, escapes and character sets. Texts arrive decoded and unescaped.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -245,7 +246,10 @@ impl Hl7Tree {
         let after = self.segments.partition_point(|s| s.leaves.start <= leaf);
         // Segments without leaves share their start with the next, so the last that starts early enough holds it.
         let index = after.checked_sub(1)?;
-        self.segments.get(index).filter(|s| s.leaves.contains(&leaf)).map(|_| to_u32(index))
+        self.segments
+            .get(index)
+            .filter(|s| s.leaves.contains(&leaf))
+            .map(|_| to_u32(index))
     }
 
     /// The bytes of the received message the leaf was read from.
@@ -288,6 +292,8 @@ impl Hl7Tree {
 pub struct Hl7Builder {
     tree: Hl7Tree,
     open: Vec<GroupIndex>,
+    /// Segments so far by identifier.
+    occurrences: HashMap<SegmentId, u32>,
 }
 
 impl Hl7Builder {
@@ -307,6 +313,7 @@ impl Hl7Builder {
                 groups: vec![root],
             },
             open: vec![0],
+            occurrences: HashMap::new(),
         }
     }
 
@@ -344,13 +351,9 @@ impl Hl7Builder {
 
     /// Starts a segment in the open group; `span` are its bytes in the message as received.
     pub fn segment(&mut self, id: SegmentId, span: Range<u32>) {
-        let occurrence = self
-            .tree
-            .segments
-            .iter()
-            .rev()
-            .find(|s| s.id == id)
-            .map_or(1, |s| s.occurrence + 1);
+        let count = self.occurrences.entry(id).or_insert(0);
+        *count += 1;
+        let occurrence = *count;
         let leaves = self.tree.leaf_count();
         let group = self.open.last().copied().unwrap_or(0);
         self.tree.segments.push(SegmentNode {

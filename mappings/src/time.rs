@@ -51,8 +51,12 @@ pub(crate) fn date(text: &str) -> Converted {
 /// FHIR `dateTime` with the sender's precision.
 pub(crate) fn date_time(text: &str, clock: &Clock) -> Converted {
     let dtm = Dtm::parse(text).ok_or(Code::NotADate)?;
-    let Some(hour) = dtm.hour else { return Ok((dtm.date_text(), None)) };
-    let Some(minute) = dtm.minute else { return Ok((dtm.date_text(), Some(Code::HourWithoutMinutes))) };
+    let Some(hour) = dtm.hour else {
+        return Ok((dtm.date_text(), None));
+    };
+    let Some(minute) = dtm.minute else {
+        return Ok((dtm.date_text(), Some(Code::HourWithoutMinutes)));
+    };
     let second = dtm.second.unwrap_or("00");
     let fraction = dtm.fraction.map(|f| format!(".{f}")).unwrap_or_default();
     let local = dtm.local(hour, minute, second).ok_or(Code::NotADate)?;
@@ -63,13 +67,23 @@ pub(crate) fn date_time(text: &str, clock: &Clock) -> Converted {
             None => return Ok((dtm.date_text(), Some(Code::NoTimeZone))),
         },
     };
-    Ok((format!("{}T{hour}:{minute}:{second}{fraction}{offset}", dtm.date_text()), note))
+    Ok((
+        format!(
+            "{}T{hour}:{minute}:{second}{fraction}{offset}",
+            dtm.date_text()
+        ),
+        note,
+    ))
 }
 
 /// FHIR `instant`: a day and a time to the minute at least, with offset. A vaguer value has no instant.
 pub(crate) fn instant(text: &str, clock: &Clock) -> Converted {
     let (converted, note) = date_time(text, clock)?;
-    if converted.contains('T') { Ok((converted, note)) } else { Err(note.unwrap_or(Code::NotAnInstant)) }
+    if converted.contains('T') {
+        Ok((converted, note))
+    } else {
+        Err(note.unwrap_or(Code::NotAnInstant))
+    }
 }
 
 /// FHIR `time` from TM, `HH[MM[SS[.SSSS]]]`. A time with an offset has no FHIR time.
@@ -78,12 +92,21 @@ pub(crate) fn time(text: &str) -> Converted {
     let mut rest = digits;
     let hour = take(&mut rest, 2, 0, 23).ok_or(Code::NotATime)?;
     let minute = take(&mut rest, 2, 0, 59).ok_or(Code::NotATime)?;
-    let second = if rest.is_empty() { "00" } else { take(&mut rest, 2, 0, 59).ok_or(Code::NotATime)? };
+    let second = if rest.is_empty() {
+        "00"
+    } else {
+        take(&mut rest, 2, 0, 59).ok_or(Code::NotATime)?
+    };
     if !rest.is_empty() || (fraction.is_some() && digits.len() < 6) {
         return Err(Code::NotATime);
     }
     let fraction = fraction.map(|f| format!(".{f}")).unwrap_or_default();
     Ok((format!("{hour}:{minute}:{second}{fraction}"), None))
+}
+
+/// True for a date that names an hour too.
+pub(crate) fn is_timed(text: &str) -> bool {
+    Dtm::parse(text).is_some_and(|dtm| dtm.hour.is_some())
 }
 
 /// The offset of a DTM as FHIR writes it, for the message default.
@@ -130,18 +153,32 @@ impl<'a> Dtm<'a> {
     }
 
     fn real_day(&self) -> bool {
-        let (Some(month), Some(day)) = (self.month, self.day) else { return true };
+        let (Some(month), Some(day)) = (self.month, self.day) else {
+            return true;
+        };
         self.naive_date(month, day).is_some()
     }
 
     fn naive_date(&self, month: &str, day: &str) -> Option<NaiveDate> {
-        NaiveDate::from_ymd_opt(self.year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)
+        NaiveDate::from_ymd_opt(
+            self.year.parse().ok()?,
+            month.parse().ok()?,
+            day.parse().ok()?,
+        )
     }
 
     fn local(&self, hour: &str, minute: &str, second: &str) -> Option<NaiveDateTime> {
         // A leap second shares the offset of the second before it.
-        let second = if second == "60" { 59 } else { second.parse().ok()? };
-        self.naive_date(self.month?, self.day?)?.and_hms_opt(hour.parse().ok()?, minute.parse().ok()?, second)
+        let second = if second == "60" {
+            59
+        } else {
+            second.parse().ok()?
+        };
+        self.naive_date(self.month?, self.day?)?.and_hms_opt(
+            hour.parse().ok()?,
+            minute.parse().ok()?,
+            second,
+        )
     }
 
     fn date_text(&self) -> String {
@@ -157,8 +194,11 @@ impl<'a> Dtm<'a> {
 
 /// Splits `.fraction` off; a lone point or a non-digit makes the whole text wrong.
 fn fraction_of(text: &str) -> Option<(&str, Option<&str>)> {
-    let Some((digits, fraction)) = text.split_once('.') else { return Some((text, None)) };
-    let fits = !fraction.is_empty() && fraction.len() <= 9 && fraction.bytes().all(|b| b.is_ascii_digit());
+    let Some((digits, fraction)) = text.split_once('.') else {
+        return Some((text, None));
+    };
+    let fits =
+        !fraction.is_empty() && fraction.len() <= 9 && fraction.bytes().all(|b| b.is_ascii_digit());
     fits.then_some((digits, Some(fraction)))
 }
 
@@ -186,14 +226,18 @@ fn offset_text(text: &str) -> Option<String> {
 fn zone_offset(zone: Tz, local: NaiveDateTime) -> Option<(String, Option<Code>)> {
     match zone.offset_from_local_datetime(&local) {
         LocalResult::Single(offset) => Some((seconds_text(offset.fix().local_minus_utc())?, None)),
-        LocalResult::Ambiguous(earlier, _) => {
-            Some((seconds_text(earlier.fix().local_minus_utc())?, Some(Code::TimeShownTwice)))
-        }
+        LocalResult::Ambiguous(earlier, _) => Some((
+            seconds_text(earlier.fix().local_minus_utc())?,
+            Some(Code::TimeShownTwice),
+        )),
         LocalResult::None => {
             // Zones jump by three hours at most, so the offset before the jump is the one a few hours earlier.
             let before = local.checked_sub_signed(chrono::TimeDelta::hours(4))?;
             let offset = zone.offset_from_local_datetime(&before).earliest()?;
-            Some((seconds_text(offset.fix().local_minus_utc())?, Some(Code::TimeSkipped)))
+            Some((
+                seconds_text(offset.fix().local_minus_utc())?,
+                Some(Code::TimeSkipped),
+            ))
         }
     }
 }
@@ -213,7 +257,10 @@ mod tests {
     use super::*;
 
     fn clock(offset: Option<&str>, zone: Option<Tz>) -> Clock {
-        Clock { message_offset: offset.map(Into::into), zone }
+        Clock {
+            message_offset: offset.map(Into::into),
+            zone,
+        }
     }
 
     fn ok(text: &str) -> Converted {
@@ -240,27 +287,54 @@ mod tests {
     #[test]
     fn offset_is_own_then_messages_then_zones() {
         let both = clock(Some("-05:00"), Some(chrono_tz::Europe::Berlin));
-        assert_eq!(date_time("202407011200+0100", &both), ok("2024-07-01T12:00:00+01:00"));
-        assert_eq!(date_time("202407011200", &both), ok("2024-07-01T12:00:00-05:00"));
+        assert_eq!(
+            date_time("202407011200+0100", &both),
+            ok("2024-07-01T12:00:00+01:00")
+        );
+        assert_eq!(
+            date_time("202407011200", &both),
+            ok("2024-07-01T12:00:00-05:00")
+        );
         let zone = clock(None, Some(chrono_tz::Europe::Berlin));
-        assert_eq!(date_time("202407011200", &zone), ok("2024-07-01T12:00:00+02:00"));
-        assert_eq!(date_time("202401011200", &zone), ok("2024-01-01T12:00:00+01:00"));
+        assert_eq!(
+            date_time("202407011200", &zone),
+            ok("2024-07-01T12:00:00+02:00")
+        );
+        assert_eq!(
+            date_time("202401011200", &zone),
+            ok("2024-01-01T12:00:00+01:00")
+        );
     }
 
     #[test]
     fn clock_change_rules() {
         let zone = clock(None, Some(chrono_tz::Europe::Berlin));
         let twice = date_time("202410270230", &zone);
-        assert_eq!(twice, Ok(("2024-10-27T02:30:00+02:00".into(), Some(Code::TimeShownTwice))));
+        assert_eq!(
+            twice,
+            Ok((
+                "2024-10-27T02:30:00+02:00".into(),
+                Some(Code::TimeShownTwice)
+            ))
+        );
         let skipped = date_time("202403310230", &zone);
-        assert_eq!(skipped, Ok(("2024-03-31T02:30:00+01:00".into(), Some(Code::TimeSkipped))));
+        assert_eq!(
+            skipped,
+            Ok(("2024-03-31T02:30:00+01:00".into(), Some(Code::TimeSkipped)))
+        );
     }
 
     #[test]
     fn no_offset_or_no_minutes_keeps_the_day() {
         let none = clock(None, None);
-        assert_eq!(date_time("202402291305", &none), Ok(("2024-02-29".into(), Some(Code::NoTimeZone))));
-        assert_eq!(date_time("2024022913+0100", &none), Ok(("2024-02-29".into(), Some(Code::HourWithoutMinutes))));
+        assert_eq!(
+            date_time("202402291305", &none),
+            Ok(("2024-02-29".into(), Some(Code::NoTimeZone)))
+        );
+        assert_eq!(
+            date_time("2024022913+0100", &none),
+            Ok(("2024-02-29".into(), Some(Code::HourWithoutMinutes)))
+        );
         assert_eq!(instant("202402291305", &none), Err(Code::NoTimeZone));
         assert_eq!(instant("20240229", &none), Err(Code::NotAnInstant));
         assert_eq!(instant("202402291305Z", &none), Err(Code::NotADate));
@@ -270,9 +344,24 @@ mod tests {
     fn wrong_dates_are_refused() {
         let none = clock(Some("+00:00"), None);
         for text in [
-            "", "0000", "20241", "202413", "20240230", "20230229", "2024022924", "202402291260", "2024-02-29",
-            "2024-02-29T13:05:00Z", "20240229130507.", "202402291305.5", "20240229+1500", "20240229+01",
-            "20240229130507.1234567890", "２０２４", "20240229 1305", "UNK",
+            "",
+            "0000",
+            "20241",
+            "202413",
+            "20240230",
+            "20230229",
+            "2024022924",
+            "202402291260",
+            "2024-02-29",
+            "2024-02-29T13:05:00Z",
+            "20240229130507.",
+            "202402291305.5",
+            "20240229+1500",
+            "20240229+01",
+            "20240229130507.1234567890",
+            "２０２４",
+            "20240229 1305",
+            "UNK",
         ] {
             assert!(date_time(text, &none).is_err(), "{text}");
             assert!(date(text).is_err(), "{text}");

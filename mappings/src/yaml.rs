@@ -23,7 +23,10 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// Text; `plain` when it stands without quotes.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// Keys in file order, each with its own line.
     Map(Vec<(Key, Node)>),
@@ -38,19 +41,34 @@ pub(crate) struct Key {
 
 impl Node {
     pub(crate) fn text(&self) -> Option<&str> {
-        if let Kind::Scalar { text, .. } = &self.kind { Some(text) } else { None }
+        if let Kind::Scalar { text, .. } = &self.kind {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn map(&self) -> Option<&[(Key, Node)]> {
-        if let Kind::Map(members) = &self.kind { Some(members) } else { None }
+        if let Kind::Map(members) = &self.kind {
+            Some(members)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn list(&self) -> Option<&[Node]> {
-        if let Kind::List(items) = &self.kind { Some(items) } else { None }
+        if let Kind::List(items) = &self.kind {
+            Some(items)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        self.map()?.iter().find(|(k, _)| k.text == key).map(|(_, n)| n)
+        self.map()?
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map(|(_, n)| n)
     }
 
     /// The items of a list, or the node itself where one value may stand for a list of one.
@@ -62,9 +80,17 @@ impl Node {
 /// Parses one document.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Node, LoadErrors> {
     if text.len() > YAML_BYTES_MAX {
-        return Err(LoadError::at(file, 1, format!("the file has more than {YAML_BYTES_MAX} bytes")).into());
+        return Err(LoadError::at(
+            file,
+            1,
+            format!("the file has more than {YAML_BYTES_MAX} bytes"),
+        )
+        .into());
     }
-    let mut reader = Reader { file, events: Parser::new_from_str(text) };
+    let mut reader = Reader {
+        file,
+        events: Parser::new_from_str(text),
+    };
     reader.document().map_err(LoadErrors::from)
 }
 
@@ -94,7 +120,12 @@ impl<'a> Reader<'a> {
             match event {
                 Event::StreamEnd => return Ok(node),
                 Event::DocumentEnd | Event::Nothing => {}
-                _ => return Err(self.error(span, "a second document in one file: put it in a file of its own")),
+                _ => {
+                    return Err(self.error(
+                        span,
+                        "a second document in one file: put it in a file of its own",
+                    ));
+                }
             }
         }
     }
@@ -105,12 +136,18 @@ impl<'a> Reader<'a> {
         }
         let line = span.start.line();
         let kind = match event {
-            Event::Scalar(text, style, 0, None) => {
-                Kind::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }
-            }
+            Event::Scalar(text, style, 0, None) => Kind::Scalar {
+                text: text.into_owned(),
+                plain: style == ScalarStyle::Plain,
+            },
             Event::SequenceStart(0, None) => Kind::List(self.items(depth)?),
             Event::MappingStart(0, None) => Kind::Map(self.members(depth)?),
-            _ => return Err(self.error(span, "anchors, aliases and tags are not part of the mapping language")),
+            _ => {
+                return Err(self.error(
+                    span,
+                    "anchors, aliases and tags are not part of the mapping language",
+                ));
+            }
         };
         Ok(Node { line, kind })
     }
@@ -130,11 +167,18 @@ impl<'a> Reader<'a> {
         loop {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(members),
-                (Event::Scalar(text, _, 0, None), span) => Key { text: text.into_owned(), line: span.start.line() },
+                (Event::Scalar(text, _, 0, None), span) => Key {
+                    text: text.into_owned(),
+                    line: span.start.line(),
+                },
                 (_, span) => return Err(self.error(span, "a key is a plain word")),
             };
             if members.iter().any(|(k, _)| k.text == key.text) {
-                return Err(LoadError::at(self.file, key.line, format!("`{}` stands twice", key.text)));
+                return Err(LoadError::at(
+                    self.file,
+                    key.line,
+                    format!("`{}` stands twice", key.text),
+                ));
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
@@ -145,8 +189,16 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<(Event<'a>, Span), LoadError> {
         match self.events.next() {
             Some(Ok(pair)) => Ok(pair),
-            Some(Err(e)) => Err(LoadError::at(self.file, e.marker().line(), format!("not YAML: {}", e.info()))),
-            None => Err(LoadError::at(self.file, 1, "the file ends too early".to_owned())),
+            Some(Err(e)) => Err(LoadError::at(
+                self.file,
+                e.marker().line(),
+                format!("not YAML: {}", e.info()),
+            )),
+            None => Err(LoadError::at(
+                self.file,
+                1,
+                "the file ends too early".to_owned(),
+            )),
         }
     }
 
