@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use mappings::{MapIssue, Position};
+use mappings::{At, MapIssue, Position, SegmentId};
 
 /// How much an issue matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,18 +35,18 @@ pub struct Issue {
     /// How much it matters.
     pub severity: Severity,
     /// Stable id, `line-feed-ends-segments`.
-    pub code: Cow<'static str>,
+    pub code: Cow<'static, str>,
     /// The element, when one can be named.
     pub position: Option<Position>,
     /// First byte of the place in the raw message, when known.
     pub offset: Option<u32>,
     /// One sentence for people: what is odd and what was done. No patient data.
-    pub text: Cow<'static str>,
+    pub text: Cow<'static, str>,
 }
 
 impl Issue {
     /// An issue without a place.
-    pub fn new(severity: Severity, code: &'static str, text: impl Into<Cow<'static str>>) -> Self {
+    pub fn new(severity: Severity, code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         Self { severity, code: Cow::Borrowed(code), position: None, offset: None, text: text.into() }
     }
 
@@ -54,6 +54,19 @@ impl Issue {
     #[must_use]
     pub fn at(mut self, position: Position) -> Self {
         self.position = Some(position);
+        self
+    }
+
+    /// The same at a field of MSH.
+    #[must_use]
+    pub(crate) fn at_field(self, field: u16) -> Self {
+        self.at_segment("MSH", 1, At::new(field, 0, 0, 0))
+    }
+
+    /// The same at a place of a segment.
+    #[must_use]
+    pub(crate) fn at_segment(mut self, segment: &str, occurrence: u32, at: At) -> Self {
+        self.position = SegmentId::parse(segment).map(|segment| Position::Hl7v2 { segment, occurrence, at });
         self
     }
 

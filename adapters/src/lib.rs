@@ -5,6 +5,8 @@
 //!
 //! Left out on purpose: storage, HTTP and validation. They lie behind [`Gateway`], which the server implements.
 
+mod connection;
+mod counters;
 pub mod feed;
 pub mod hl7v2;
 mod issue;
@@ -18,6 +20,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 
+pub use counters::Counters;
 pub use issue::{Issue, Severity};
 pub use port::{
     AckCode, Adapter, Commit, DedupeKey, Disposition, Gateway, Intake, IntakeError, Outcome, Receipt, Running,
