@@ -1,0 +1,121 @@
+//! One answer to a search, taken apart: matches, outcomes and the way on.
+//!
+//! Spec: <https://hl7.org/fhir/R4/bundle.html#searchset>.
+//! Leaves out `Bundle.total`: Epic sends the page's count there, so only `next` tells whether there is more.
+
+use std::ops::Range;
+
+use fhir_core::json::{Document, ValueRef};
+use reqwest::Url;
+
+use crate::EhrError;
+use crate::http::{Answer, same_origin};
+use crate::outcome::{Notice, notices};
+use crate::profile::Profile;
+
+/// Most entries in one page. Epic sends 1,000, Oracle was seen sending 1,623 at once.
+pub const ENTRIES_MAX: usize = 10_000;
+
+/// One page.
+pub struct Page {
+    /// The parsed page; spans of entries point into its text.
+    pub document: Document,
+    /// Where each resource lies in the text.
+    pub resources: Vec<Range<usize>>,
+    /// Issues the server reported beside the matches.
+    pub notices: Vec<Notice>,
+    /// Where to go on.
+    pub next: Option<Url>,
+}
+
+/// Reads a searchset, or a single resource as a page of one.
+///
+/// # Errors
+/// [`EhrError::Answer`] when it is neither, or leads to another server.
+pub fn read(answer: &Answer, asked: &Url, profile: &Profile) -> Result<Page, EhrError> {
+    if !answer.is_json() {
+        return Err(EhrError::Answer(format!(
+            "`{}` instead of JSON",
+            answer.media_type()
+        )));
+    }
+    let document = Document::parse(&answer.body)
+        .map_err(|error| EhrError::Answer(format!("not readable as JSON: {error}")))?;
+    let root = document.root();
+    let mut resources = Vec::new();
+    let mut found = Vec::new();
+    let mut next = None;
+    match kind(root).as_deref() {
+        Some("Bundle") => {
+            for entry in root.get("entry").into_iter().flat_map(ValueRef::items) {
+                let Some(resource) = entry.get("resource") else {
+                    return Err(EhrError::Answer(
+                        "`Bundle.entry.resource` is missing".to_owned(),
+                    ));
+                };
+                if kind(resource).as_deref() == Some("OperationOutcome") {
+                    found.extend(notices(resource, profile));
+                } else {
+                    resources.push(resource.span());
+                }
+            }
+            next = next_link(root, asked)?;
+        }
+        Some("OperationOutcome") | None => {
+            return Err(EhrError::Answer(
+                "neither a Bundle nor a resource".to_owned(),
+            ));
+        }
+        Some(_) => resources.push(root.span()),
+    }
+    if resources.len() > ENTRIES_MAX {
+        return Err(EhrError::Answer(format!(
+            "a page of more than {ENTRIES_MAX} entries"
+        )));
+    }
+    Ok(Page {
+        resources,
+        notices: found,
+        next,
+        document,
+    })
+}
+
+/// `resourceType` of a resource.
+pub fn kind(resource: ValueRef<'_>) -> Option<String> {
+    Some(resource.get("resourceType")?.as_str()?.into_owned())
+}
+
+/// The `next` link, made absolute. It must stay at the same server: our token goes with it.
+fn next_link(root: ValueRef<'_>, asked: &Url) -> Result<Option<Url>, EhrError> {
+    let links = root.get("link").into_iter().flat_map(ValueRef::items);
+    let text = |link: ValueRef<'_>, name: &str| Some(link.get(name)?.as_str()?.into_owned());
+    let mut nexts = links.filter(|link| text(*link, "relation").as_deref() == Some("next"));
+    let Some(link) = nexts.next() else {
+        return Ok(None);
+    };
+    let address = text(link, "url").and_then(|url| asked.join(&url).ok());
+    match address {
+        Some(url) if same_origin(&url, asked) => Ok(Some(url)),
+        Some(_) => Err(EhrError::Answer(
+            "`next` leads to another server; the token is not sent there".to_owned(),
+        )),
+        None => Err(EhrError::Answer("`next` is not an address".to_owned())),
+    }
+}
+
+impl Page {
+    /// A page without anything.
+    ///
+    /// # Errors
+    /// Never in practice; the text is constant.
+    pub fn empty() -> Result<Self, EhrError> {
+        let document = Document::parse(b"{}").map_err(|e| EhrError::Answer(e.to_string()))?;
+        Ok(Self {
+            document,
+            resources: Vec::new(),
+            notices: Vec::new(),
+            next: None,
+        })
+    }
+}
