@@ -85,11 +85,7 @@ pub fn rewrite_references(value: &mut Value, tenant: &Tenant, local: &HashMap<So
     }
 }
 
-fn rewritten(
-    text: &str,
-    tenant: &Tenant,
-    local: &HashMap<SourceKey, String>,
-) -> Option<String> {
+fn rewritten(text: &str, tenant: &Tenant, local: &HashMap<SourceKey, String>) -> Option<String> {
     let base = tenant.fhir_base.as_str().trim_end_matches('/');
     let relative = match text.strip_prefix(base) {
         Some(rest) => rest.strip_prefix('/')?,

@@ -8,8 +8,11 @@
 //! the server, [`cli`] holds the commands.
 
 pub mod auth;
+pub mod cli;
 pub mod clock;
+pub mod drift;
 pub mod error;
+pub mod evidence;
 pub mod http;
 pub mod identity;
 pub mod memory;

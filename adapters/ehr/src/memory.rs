@@ -11,7 +11,7 @@ use crate::clock::Later;
 use crate::port::{
     Action, Known, Member, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState,
 };
-use crate::tenant::IdentifierKey;
+use crate::tenant::{IdentifierKey, Persona};
 
 /// Everything in maps.
 #[derive(Default)]
@@ -81,22 +81,31 @@ impl Memory {
 
 impl Inner {
     fn known(&self, key: &SourceKey) -> Option<Known> {
-        let row = self.rows.get(key)?;
-        let row = match &row.replaced_by {
-            Some(later) => self.rows.get(later)?,
-            None => row,
+        let full = |row: &Row| !row.known.masked && !row.known.deleted;
+        let others: Vec<&Row> = [Persona::System, Persona::Provider, Persona::Patient]
+            .into_iter()
+            .filter(|persona| *persona != key.persona)
+            .filter_map(|persona| {
+                let mut other = key.clone();
+                other.persona = persona;
+                self.rows.get(&other)
+            })
+            .collect();
+        let own = self.rows.get(key);
+        let current = match own {
+            Some(row) => match &row.replaced_by {
+                Some(later) => self.rows.get(later)?,
+                None => row,
+            },
+            None => others
+                .iter()
+                .find(|row| full(row))
+                .or_else(|| others.first())?,
         };
-        let others = self.rows.iter().filter(|(other, row)| {
-            other.persona != key.persona
-                && other.tenant == key.tenant
-                && other.resource_type == key.resource_type
-                && other.id == key.id
-                && !row.known.masked
-                && !row.known.deleted
-        });
-        let mut known = row.known.clone();
-        known.fuller_elsewhere = others.count() > 0;
-        known.replaced = self.rows.get(key)?.replaced_by.is_some();
+        let mut known = current.known.clone();
+        known.fuller_elsewhere = others.iter().any(|row| full(row));
+        known.other_persona = own.is_none();
+        known.replaced = own.is_some_and(|row| row.replaced_by.is_some());
         Some(known)
     }
 
@@ -104,10 +113,7 @@ impl Inner {
         if self.refuse_after.is_some_and(|limit| self.commits >= limit) {
             return Err(PortError::Unavailable("stopped by the test".to_owned()));
         }
-        let before = self
-            .walks
-            .get(&page.walk)
-            .map_or(0, |state| state.revision);
+        let before = self.walks.get(&page.walk).map_or(0, |state| state.revision);
         if page.state.revision != before + 1 {
             return Err(PortError::Moved);
         }
@@ -116,10 +122,7 @@ impl Inner {
             self.writes += 1;
             let body = self
                 .bodies
-                .entry((
-                    write.source.resource_type.clone(),
-                    write.local_id.clone(),
-                ))
+                .entry((write.source.resource_type.clone(), write.local_id.clone()))
                 .or_insert(Body {
                     current: None,
                     versions: 0,
@@ -131,7 +134,8 @@ impl Inner {
                 Action::Delete => None,
             };
             if deleted {
-                self.members.retain(|(_, source), _| *source != write.source);
+                self.members
+                    .retain(|(_, source), _| *source != write.source);
             }
             if let Some(old) = write.replaces {
                 self.members.retain(|(_, source), _| *source != old);
@@ -147,6 +151,7 @@ impl Inner {
                 masked: write.masked,
                 deleted,
                 fuller_elsewhere: false,
+                other_persona: false,
                 replaced: false,
             };
             let row = Row {
@@ -167,11 +172,14 @@ impl Inner {
                 member.1 += 1;
             }
         }
-        if let Some(provenance) = page.provenance {
-            let id = provenance.get("id").and_then(Value::as_str);
-            let key = ("Provenance".to_owned(), id.unwrap_or_default().to_owned());
+        for about in [page.provenance, page.evidence].into_iter().flatten() {
+            let text = |name: &str| about.get(name).and_then(Value::as_str).map(str::to_owned);
+            let key = (
+                text("resourceType").unwrap_or_default(),
+                text("id").unwrap_or_default(),
+            );
             let body = Body {
-                current: Some(provenance),
+                current: Some(about),
                 versions: 1,
             };
             self.bodies.insert(key, body);

@@ -30,7 +30,9 @@ pub fn notices(outcome: ValueRef<'_>, profile: &Profile) -> Vec<Notice> {
 
 fn notice(issue: ValueRef<'_>, profile: &Profile) -> Notice {
     let text = |name: &str| issue.get(name).and_then(|value| value.as_str());
-    let codings = issue.get("details").and_then(|details| details.get("coding"));
+    let codings = issue
+        .get("details")
+        .and_then(|details| details.get("coding"));
     let known = codings
         .into_iter()
         .flat_map(|list| list.items())
@@ -41,10 +43,7 @@ fn notice(issue: ValueRef<'_>, profile: &Profile) -> Notice {
         });
     let (reaction, code) = known.unwrap_or_else(|| {
         let code = text("code").unwrap_or_default().into_owned();
-        let harmless = matches!(
-            text("severity").as_deref(),
-            Some("information" | "warning")
-        );
+        let harmless = matches!(text("severity").as_deref(), Some("information" | "warning"));
         (by_issue_type(&code, harmless), code)
     });
     let about = match reaction {

@@ -54,8 +54,9 @@ impl Capability {
     /// # Errors
     /// [`EhrError::Answer`] when it is not JSON.
     pub fn parse(body: &[u8]) -> Result<Self, EhrError> {
-        let document = Document::parse(body)
-            .map_err(|_| EhrError::Answer("CapabilityStatement: not readable as JSON".to_owned()))?;
+        let document = Document::parse(body).map_err(|_| {
+            EhrError::Answer("CapabilityStatement: not readable as JSON".to_owned())
+        })?;
         let root = document.root();
         let text = |value: ValueRef<'_>, name: &str| Some(value.get(name)?.as_str()?.into_owned());
         let list = |value: ValueRef<'_>, name: &str| -> Vec<String> {
@@ -75,7 +76,9 @@ impl Capability {
             Some((text(resource, "type")?, parameters))
         });
         Ok(Self {
-            software: root.get("software").and_then(|software| text(software, "name")),
+            software: root
+                .get("software")
+                .and_then(|software| text(software, "name")),
             publisher: text(root, "publisher"),
             types: types.collect(),
         })
@@ -105,9 +108,9 @@ pub fn make(
                 plan.skip(name, "the server does not list the type");
                 continue;
             };
-            let missing = search
-                .changes
-                .take_if(|changes| !parameters.is_empty() && !parameters.contains(&changes.parameter));
+            let missing = search.changes.take_if(|changes| {
+                !parameters.is_empty() && !parameters.contains(&changes.parameter)
+            });
             if let Some(changes) = missing {
                 plan.warnings.push(format!(
                     "{name}: the server does not list `{}`, so every run fetches everything",

@@ -27,7 +27,7 @@ const WAIT_MAX_MS: u64 = 60_000;
 /// Longest Retry-After we follow, in seconds. Hours were seen asked for; then the task is left for the next run.
 const RETRY_AFTER_MAX_S: u64 = 300;
 /// Tokens renewed for one page before we believe the refusal.
-const RENEWALS_MAX: u32 = 2;
+const RENEWALS_MAX: u32 = 3;
 /// Pages in a row that failed after all attempts, before the tenant is left alone.
 const BREAKER_FAILURES: u32 = 5;
 /// How long the tenant is left alone, in seconds.
@@ -104,7 +104,8 @@ impl Polite {
         loop {
             self.may_ask()?;
             let token = self.tokens.token().await?;
-            let mut request = Request::get(url.clone()).header("accept", &self.tenant.profile.accept);
+            let mut request =
+                Request::get(url.clone()).header("accept", &self.tenant.profile.accept);
             request.headers.extend(self.tenant.headers());
             if let Some(authorization) = token.authorization() {
                 request = request.header("authorization", authorization);
@@ -117,8 +118,8 @@ impl Polite {
                         return Ok(Got::Answer(answer));
                     }
                     if answer.status == 401 && renewals < RENEWALS_MAX {
-                        renewals += 1;
-                        self.tokens.refused(&token).await;
+                        // Another walk may have renewed it meanwhile; then this refusal says nothing about the new one.
+                        renewals += u32::from(self.tokens.refused(&token).await);
                         continue;
                     }
                     if answer.status == 401 {
@@ -146,7 +147,9 @@ impl Polite {
             if attempt == ATTEMPTS_MAX || asked_wait.is_some_and(|s| s > RETRY_AFTER_MAX_S) {
                 return Err(self.failed(&trouble));
             }
-            self.surroundings.sleep(self.wait(attempt, asked_wait)).await;
+            self.surroundings
+                .sleep(self.wait(attempt, asked_wait))
+                .await;
             attempt += 1;
         }
     }
@@ -154,10 +157,15 @@ impl Polite {
     /// Full jitter: between half and the whole of a wait that doubles, and never shorter than asked for.
     fn wait(&self, attempt: u32, asked_s: Option<u64>) -> Duration {
         let whole = WAIT_FIRST_MS
-            .saturating_mul(1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX))
+            .saturating_mul(
+                1_u64
+                    .checked_shl(attempt.saturating_sub(1))
+                    .unwrap_or(u64::MAX),
+            )
             .min(WAIT_MAX_MS);
         let half = whole / 2;
-        let chance = u64::try_from(self.surroundings.random() % u128::from(half.max(1))).unwrap_or(0);
+        let chance =
+            u64::try_from(self.surroundings.random() % u128::from(half.max(1))).unwrap_or(0);
         let own = Duration::from_millis(half.saturating_add(chance));
         own.max(Duration::from_secs(asked_s.unwrap_or(0)))
     }
@@ -210,7 +218,9 @@ impl Polite {
                 .0
                 .saturating_add(BREAKER_OPEN_S * 1_000_000);
         }
-        EhrError::Answer(format!("{trouble}, after {ATTEMPTS_MAX} attempts or a long Retry-After"))
+        EhrError::Answer(format!(
+            "{trouble}, after {ATTEMPTS_MAX} attempts or a long Retry-After"
+        ))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -122,12 +122,7 @@ impl Counts {
     /// True when every resource received has exactly one fate.
     pub fn add_up(&self) -> bool {
         self.received
-            == self.new
-                + self.changed
-                + self.unchanged
-                + self.stale
-                + self.masked
-                + self.rejected
+            == self.new + self.changed + self.unchanged + self.stale + self.masked + self.rejected
     }
 
     /// Adds another walk's counts.
@@ -163,6 +158,8 @@ pub struct Known {
     pub deleted: bool,
     /// Another persona's row of the same record is here, not masked and not deleted.
     pub fuller_elsewhere: bool,
+    /// The record is new to this persona; what is said here is another persona's row.
+    pub other_persona: bool,
     /// The source gave the record another id since; the row under that id is the current one.
     pub replaced: bool,
 }
@@ -198,6 +195,8 @@ pub struct PageCommit {
     pub missed: Vec<SourceKey>,
     /// Who did what to which resources by which rules.
     pub provenance: Option<Value>,
+    /// What may be believed about this search now; written when a walk ends.
+    pub evidence: Option<Value>,
 }
 
 /// One resource to write.
@@ -252,7 +251,7 @@ pub enum PortError {
 pub trait Port: Send + Sync {
     /// Where a walk stands; the default when it never ran.
     fn walk(&self, key: &WalkKey) -> Later<'_, Result<WalkState, PortError>>;
-    /// What is known of each record.
+    /// What is known of each record: this persona's row, or else another persona's, marked as such.
     fn known(&self, keys: &[SourceKey]) -> Later<'_, Result<Vec<Option<Known>>, PortError>>;
     /// All members of a walk.
     fn members(&self, key: &WalkKey) -> Later<'_, Result<Vec<Member>, PortError>>;

@@ -36,7 +36,10 @@ pub(crate) fn metadata(request: &Request) -> Response {
             "resource",
             Value::Array(vec![
                 resource("Patient", &["_id", "identifier"]),
-                resource("Observation", &["patient", "category", "issued", "date", "code"]),
+                resource(
+                    "Observation",
+                    &["patient", "category", "issued", "date", "code"],
+                ),
             ]),
         ),
     ]);
@@ -55,7 +58,11 @@ fn wants_json(request: &Request) -> bool {
 }
 
 fn xml() -> Response {
-    Response::text(200, "application/xml; charset=utf-8", "<Bundle xmlns=\"http://hl7.org/fhir\"/>")
+    Response::text(
+        200,
+        "application/xml; charset=utf-8",
+        "<Bundle xmlns=\"http://hl7.org/fhir\"/>",
+    )
 }
 
 pub(crate) fn answer(state: &mut State, request: &Request, path: &str) -> Response {
@@ -76,7 +83,10 @@ pub(crate) fn answer(state: &mut State, request: &Request, path: &str) -> Respon
 
 fn patient(state: &State, request: &Request, id: &str) -> Response {
     let Some(person) = state.world.people.get(id) else {
-        return fail(404, epic_issue("fatal", "not-found", "59008", "Invalid FHIR ID provided"));
+        return fail(
+            404,
+            epic_issue("fatal", "not-found", "59008", "Invalid FHIR ID provided"),
+        );
     };
     if let Some(survivor) = &person.merged_into {
         return fail(301, epic_issue("fatal", "processing", "4107", ""))
@@ -95,7 +105,15 @@ fn fail(status: u16, issue: Value) -> Response {
 fn observations(state: &mut State, request: &Request) -> Response {
     if let Some(session) = request.parameter("sessionID") {
         let Some((rows, size)) = state.sessions.remove(session) else {
-            return fail(400, epic_issue("fatal", "processing", "4113", "The paging session has expired."));
+            return fail(
+                400,
+                epic_issue(
+                    "fatal",
+                    "processing",
+                    "4113",
+                    "The paging session has expired.",
+                ),
+            );
         };
         return page(state, rows, size, request);
     }
@@ -112,9 +130,12 @@ fn observations(state: &mut State, request: &Request) -> Response {
             .header("Location", &format!("{}/Patient/{survivor}", state.base));
     }
     if state.faults.forbidden.iter().any(|own| own == category) {
-        return Response::empty(403).header("WWW-Authenticate", "Bearer error=\"insufficient_scope\"");
+        return Response::empty(403)
+            .header("WWW-Authenticate", "Bearer error=\"insufficient_scope\"");
     }
-    let from = request.parameter("issued").and_then(|text| text.strip_prefix("ge"));
+    let from = request
+        .parameter("issued")
+        .and_then(|text| text.strip_prefix("ge"));
     let rows = state.world.rows.iter().filter(|row| {
         row.patient == patient
             && row.category == category
@@ -136,7 +157,10 @@ fn page(state: &mut State, mut rows: Vec<Row>, size: usize, request: &Request) -
     let rest = rows.split_off(size.min(rows.len()));
     let mut links = vec![object([
         ("relation", "self".into()),
-        ("url", format!("{}/Observation?category=x&patient=y", state.base).into()),
+        (
+            "url",
+            format!("{}/Observation?category=x&patient=y", state.base).into(),
+        ),
     ])];
     if !rest.is_empty() {
         state.pages += 1;
@@ -145,7 +169,10 @@ fn page(state: &mut State, mut rows: Vec<Row>, size: usize, request: &Request) -
             0,
             object([
                 ("relation", "next".into()),
-                ("url", format!("{}/Observation?sessionID={session}", state.base).into()),
+                (
+                    "url",
+                    format!("{}/Observation?sessionID={session}", state.base).into(),
+                ),
             ]),
         );
         state.sessions.insert(session, (rest, size));
@@ -155,7 +182,10 @@ fn page(state: &mut State, mut rows: Vec<Row>, size: usize, request: &Request) -
         .map(|row| {
             let body = state.world.render(row, &state.base, false);
             object([
-                ("fullUrl", format!("{}/Observation/{}", state.base, row.id).into()),
+                (
+                    "fullUrl",
+                    format!("{}/Observation/{}", state.base, row.id).into(),
+                ),
                 ("resource", body),
                 ("search", object([("mode", "match".into())])),
             ])
@@ -192,7 +222,10 @@ fn outcome_entry(state: &State, empty: bool) -> Option<Value> {
     }
     (!issues.is_empty()).then(|| {
         object([
-            ("fullUrl", "urn:uuid:00000000-0000-4000-8000-00000000000e".into()),
+            (
+                "fullUrl",
+                "urn:uuid:00000000-0000-4000-8000-00000000000e".into(),
+            ),
             ("resource", outcome(issues)),
             ("search", object([("mode", "outcome".into())])),
         ])

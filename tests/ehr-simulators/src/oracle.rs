@@ -32,7 +32,10 @@ pub(crate) fn metadata() -> Response {
             "resource",
             Value::Array(vec![
                 resource("Patient", &["_id", "identifier", "name"]),
-                resource("Observation", &["_id", "patient", "category", "date", "_lastUpdated"]),
+                resource(
+                    "Observation",
+                    &["_id", "patient", "category", "date", "_lastUpdated"],
+                ),
             ]),
         ),
     ]);
@@ -83,7 +86,10 @@ fn patient(state: &State, id: &str) -> Response {
             ("active", Value::Bool(false)),
             (
                 "link",
-                Value::Array(vec![object([("other", other), ("type", "replaced-by".into())])]),
+                Value::Array(vec![object([
+                    ("other", other),
+                    ("type", "replaced-by".into()),
+                ])]),
             ),
         ]);
         return Response::json(200, JSON, &body);
@@ -103,7 +109,11 @@ fn patient(state: &State, id: &str) -> Response {
 
 fn observations(state: &mut State, request: &Request) -> Response {
     let Some(patient) = request.parameter("patient") else {
-        return fail(400, "invalid", "at least one of _id, patient, or -pageContext must be provided");
+        return fail(
+            400,
+            "invalid",
+            "at least one of _id, patient, or -pageContext must be provided",
+        );
     };
     let category = request.parameter("category");
     if category.is_some_and(|wanted| state.faults.forbidden.iter().any(|own| own == wanted)) {
@@ -111,21 +121,31 @@ fn observations(state: &mut State, request: &Request) -> Response {
     }
     let range: Vec<&str> = request.parameters("_lastUpdated").collect();
     if !range.is_empty() && request.parameter("date").is_some() {
-        return fail(400, "invalid", "date and _lastUpdated are mutually exclusive");
+        return fail(
+            400,
+            "invalid",
+            "date and _lastUpdated are mutually exclusive",
+        );
     }
     let bound = |prefix: &str| range.iter().find_map(|text| text.strip_prefix(prefix));
     let closed = match (bound("ge"), bound("lt")) {
         (Some(from), Some(to)) => Some((from.to_owned(), to.to_owned())),
         _ if range.is_empty() => None,
         _ => {
-            return fail(400, "invalid", "The date and prefix pairs must create a closed range");
+            return fail(
+                400,
+                "invalid",
+                "The date and prefix pairs must create a closed range",
+            );
         }
     };
     let rows = state.world.rows.iter().filter(|row| {
         let filed = instant(row.filed_s);
         row.patient == patient
             && category.is_none_or(|wanted| wanted == row.category)
-            && closed.as_ref().is_none_or(|(from, to)| *from <= filed && filed < *to)
+            && closed
+                .as_ref()
+                .is_none_or(|(from, to)| *from <= filed && filed < *to)
     });
     let mut rows: Vec<Row> = rows.cloned().collect();
     rows.sort_by_key(|row| -row.effective_s);
@@ -153,16 +173,29 @@ fn offset(state: &State, context: &str) -> Option<usize> {
         .flatten()
 }
 
-fn page(state: &mut State, request: &Request, rows: &[Row], offset: usize, size: usize) -> Response {
+fn page(
+    state: &mut State,
+    request: &Request,
+    rows: &[Row],
+    offset: usize,
+    size: usize,
+) -> Response {
     // The first page ignores `_count`.
-    let size = if offset == 0 { size + FIRST_PAGE_MORE } else { size };
+    let size = if offset == 0 {
+        size + FIRST_PAGE_MORE
+    } else {
+        size
+    };
     let mut here: Vec<Row> = rows.iter().skip(offset).take(size).cloned().collect();
     if state.faults.repeat_rows && offset > 0 {
         // A row of the page before shows up again.
         here.extend(rows.get(offset - 1).cloned());
     }
     let end = offset + size;
-    let own = request.query.iter().filter(|(name, _)| !name.starts_with("-page"));
+    let own = request
+        .query
+        .iter()
+        .filter(|(name, _)| !name.starts_with("-page"));
     let own: Vec<String> = own
         .map(|(name, value)| format!("{name}={}", value.replace(':', "%3A")))
         .collect();
@@ -172,8 +205,13 @@ fn page(state: &mut State, request: &Request, rows: &[Row], offset: usize, size:
         ("url", format!("{}/Observation?{own}", state.base).into()),
     ])];
     if end < rows.len() {
-        let context = STANDARD.encode(format!("{}/{end}", state.generation)).replace('=', "%3D");
-        let url = format!("{}/Observation?{own}&-pageContext={context}&-pageDirection=NEXT", state.base);
+        let context = STANDARD
+            .encode(format!("{}/{end}", state.generation))
+            .replace('=', "%3D");
+        let url = format!(
+            "{}/Observation?{own}&-pageContext={context}&-pageDirection=NEXT",
+            state.base
+        );
         links.push(object([("relation", "next".into()), ("url", url.into())]));
     }
     let mut members = vec![
@@ -186,7 +224,10 @@ fn page(state: &mut State, request: &Request, rows: &[Row], offset: usize, size:
         let entries = here.iter().map(|row| {
             let body = state.world.render(row, &state.base, state.faults.mask);
             object([
-                ("fullUrl", format!("{}/Observation/{}", state.base, row.id).into()),
+                (
+                    "fullUrl",
+                    format!("{}/Observation/{}", state.base, row.id).into(),
+                ),
                 ("resource", body),
             ])
         });

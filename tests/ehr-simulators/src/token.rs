@@ -205,10 +205,7 @@ fn verified(state: &State, assertion: &str) -> Option<Value> {
 }
 
 fn refuse(status: u16, error: &str) -> Response {
-    let body = object([
-        ("error", error.into()),
-        ("error_description", Value::Null),
-    ]);
+    let body = object([("error", error.into()), ("error_description", Value::Null)]);
     Response::json(status, "application/json", &body)
 }
 
@@ -221,6 +218,9 @@ fn empty_scopes() -> Response {
         ),
     ]);
     Response::json(400, "application/json", &body)
-        .header("Cerner-Correlation-ID", "00000000-0000-4000-8000-00000000000c")
+        .header(
+            "Cerner-Correlation-ID",
+            "00000000-0000-4000-8000-00000000000c",
+        )
         .header("Cache-Control", "no-store")
 }

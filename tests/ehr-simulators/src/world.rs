@@ -61,7 +61,13 @@ pub struct Row {
 #[derive(Clone)]
 pub enum What {
     /// LOINC code, display, value digits, unit text, UCUM code.
-    Number(&'static str, &'static str, String, &'static str, &'static str),
+    Number(
+        &'static str,
+        &'static str,
+        String,
+        &'static str,
+        &'static str,
+    ),
     /// Systolic and, when charted, diastolic.
     Pressure(String, Option<String>),
 }
@@ -93,7 +99,12 @@ impl World {
             let id = world.add_person(number);
             for row in 0..rows {
                 let age = i64::try_from((rows - row) * 3_600).unwrap_or(0);
-                world.add_number(&id, usize::try_from(row).unwrap_or(0), START_S - age, START_S - age + 60);
+                world.add_number(
+                    &id,
+                    usize::try_from(row).unwrap_or(0),
+                    START_S - age,
+                    START_S - age + 60,
+                );
             }
         }
         world
@@ -113,10 +124,18 @@ impl World {
     pub fn http_date(&self) -> String {
         let days = self.now_s().div_euclid(86_400);
         let (year, month, day) = civil_from_days(days);
-        let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let month = usize::try_from(month - 1).ok().and_then(|at| names.get(at)).unwrap_or(&"Jan");
+        let names = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let month = usize::try_from(month - 1)
+            .ok()
+            .and_then(|at| names.get(at))
+            .unwrap_or(&"Jan");
         let weekdays = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        let weekday = usize::try_from(days.rem_euclid(7)).ok().and_then(|at| weekdays.get(at)).unwrap_or(&"Thu");
+        let weekday = usize::try_from(days.rem_euclid(7))
+            .ok()
+            .and_then(|at| weekdays.get(at))
+            .unwrap_or(&"Thu");
         let text = instant(self.now_s());
         let clock = text.get(11..19).unwrap_or("00:00:00");
         format!("{weekday}, {day:02} {month} {year:04} {clock} GMT")
@@ -132,7 +151,10 @@ impl World {
         let made = self.next();
         let id = match self.vendor {
             // Some Epic sites pass 64 characters.
-            Vendor::Epic => format!("eSim.{number}-{}", "x".repeat(usize::try_from(40 + number % 30).unwrap_or(40))),
+            Vendor::Epic => format!(
+                "eSim.{number}-{}",
+                "x".repeat(usize::try_from(40 + number % 30).unwrap_or(40))
+            ),
             Vendor::Oracle => format!("{}", 90_000_000 + number),
         };
         let family = format!("Probe{number}");
@@ -149,7 +171,10 @@ impl World {
         let mrn = object([
             ("use", "usual".into()),
             ("type", object([("text", "EXTERNAL".into())])),
-            ("system", "urn:oid:1.2.840.114350.1.13.0.1.7.2.698084".into()),
+            (
+                "system",
+                "urn:oid:1.2.840.114350.1.13.0.1.7.2.698084".into(),
+            ),
             ("value", format!("   Z{number}").into()),
         ]);
         let login = object([
@@ -177,10 +202,21 @@ impl World {
     }
 
     /// Adds a measurement and returns its id.
-    pub fn add_number(&mut self, patient: &str, kind: usize, effective_s: i64, filed_s: i64) -> String {
+    pub fn add_number(
+        &mut self,
+        patient: &str,
+        kind: usize,
+        effective_s: i64,
+        filed_s: i64,
+    ) -> String {
         let made = self.next();
-        let (code, display, unit, ucum, category) =
-            *KINDS.get(kind % KINDS.len()).unwrap_or(&("2823-3", "Potassium", "mmol/L", "mmol/L", "laboratory"));
+        let (code, display, unit, ucum, category) = *KINDS.get(kind % KINDS.len()).unwrap_or(&(
+            "2823-3",
+            "Potassium",
+            "mmol/L",
+            "mmol/L",
+            "laboratory",
+        ));
         let id = match (self.vendor, category) {
             (Vendor::Epic, _) => format!("eObs.{made}-sim"),
             (Vendor::Oracle, "laboratory") => format!("L-{made}"),
@@ -295,15 +331,16 @@ impl World {
 
     /// The row as the vendor serves it.
     pub fn render(&self, row: &Row, base: &str, mask: bool) -> Value {
-        let category = object([
-            (
-                "coding",
-                Value::Array(vec![object([
-                    ("system", "http://terminology.hl7.org/CodeSystem/observation-category".into()),
-                    ("code", row.category.into()),
-                ])]),
-            ),
-        ]);
+        let category = object([(
+            "coding",
+            Value::Array(vec![object([
+                (
+                    "system",
+                    "http://terminology.hl7.org/CodeSystem/observation-category".into(),
+                ),
+                ("code", row.category.into()),
+            ])]),
+        )]);
         let mut body = object([
             ("resourceType", "Observation".into()),
             ("id", row.id.as_str().into()),
@@ -328,15 +365,24 @@ impl World {
                 "text",
                 object([
                     ("status", "generated".into()),
-                    ("div", "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>".into()),
+                    (
+                        "div",
+                        "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>".into(),
+                    ),
                 ]),
             );
         }
         members.insert("status", row.status.into());
         members.insert("category", Value::Array(vec![category]));
         members.insert("code", self.code(row));
-        members.insert("subject", object([("reference", format!("Patient/{}", row.patient).into())]));
-        members.insert("encounter", object([("reference", "Encounter/enc1".into())]));
+        members.insert(
+            "subject",
+            object([("reference", format!("Patient/{}", row.patient).into())]),
+        );
+        members.insert(
+            "encounter",
+            object([("reference", "Encounter/enc1".into())]),
+        );
         members.insert("effectiveDateTime", instant(row.effective_s).into());
         if self.vendor == Vendor::Epic {
             members.insert("issued", instant(row.filed_s).into());
@@ -344,10 +390,16 @@ impl World {
         match &row.what {
             What::Number(..) if mask => {
                 let coding = object([
-                    ("system", "http://terminology.hl7.org/CodeSystem/data-absent-reason".into()),
+                    (
+                        "system",
+                        "http://terminology.hl7.org/CodeSystem/data-absent-reason".into(),
+                    ),
                     ("code", "masked".into()),
                 ]);
-                members.insert("dataAbsentReason", object([("coding", Value::Array(vec![coding]))]));
+                members.insert(
+                    "dataAbsentReason",
+                    object([("coding", Value::Array(vec![coding]))]),
+                );
             }
             What::Number(_, _, digits, unit, ucum) => {
                 members.insert("valueQuantity", quantity(digits, unit, ucum));
@@ -371,13 +423,22 @@ impl World {
         let codings = match self.vendor {
             Vendor::Epic => vec![
                 object([
-                    ("system", "urn:oid:1.2.840.114350.1.13.0.1.7.2.707679".into()),
+                    (
+                        "system",
+                        "urn:oid:1.2.840.114350.1.13.0.1.7.2.707679".into(),
+                    ),
                     ("code", "5".into()),
                     ("display", display.into()),
                 ]),
-                object([("system", "urn:oid:1.2.246.537.6.96".into()), ("code", code.into())]),
+                object([
+                    ("system", "urn:oid:1.2.246.537.6.96".into()),
+                    ("code", code.into()),
+                ]),
                 loinc,
-                object([("system", "http://loinc.org".into()), ("code", "8716-3".into())]),
+                object([
+                    ("system", "http://loinc.org".into()),
+                    ("code", "8716-3".into()),
+                ]),
             ],
             Vendor::Oracle => vec![
                 object([
@@ -401,10 +462,16 @@ fn component(code: &str, digits: Option<&String>) -> Value {
             Some(digits) => members.insert("valueQuantity", quantity(digits, "mmHg", "mm[Hg]")),
             None => {
                 let reason = object([
-                    ("system", "http://terminology.hl7.org/CodeSystem/data-absent-reason".into()),
+                    (
+                        "system",
+                        "http://terminology.hl7.org/CodeSystem/data-absent-reason".into(),
+                    ),
                     ("code", "unknown".into()),
                 ]);
-                members.insert("dataAbsentReason", object([("coding", Value::Array(vec![reason]))]));
+                members.insert(
+                    "dataAbsentReason",
+                    object([("coding", Value::Array(vec![reason]))]),
+                );
             }
         }
     }
@@ -413,7 +480,10 @@ fn component(code: &str, digits: Option<&String>) -> Value {
 
 fn quantity(digits: &str, unit: &str, ucum: &str) -> Value {
     object([
-        ("value", Number::parse(digits).map_or(Value::Null, Value::Number)),
+        (
+            "value",
+            Number::parse(digits).map_or(Value::Null, Value::Number),
+        ),
         ("unit", unit.into()),
         ("system", "http://unitsofmeasure.org".into()),
         ("code", ucum.into()),

@@ -90,12 +90,14 @@ impl TokenSource {
         Ok(token)
     }
 
-    /// Forgets a token the EHR refused, unless somebody has already replaced it.
-    pub async fn refused(&self, token: &Arc<Token>) {
+    /// Forgets a token the EHR refused. False when somebody has already replaced it.
+    pub async fn refused(&self, token: &Arc<Token>) -> bool {
         let mut held = self.held.lock().await;
-        if held.as_ref().is_some_and(|own| Arc::ptr_eq(own, token)) {
+        let current = held.as_ref().is_some_and(|own| Arc::ptr_eq(own, token));
+        if current {
             *held = None;
         }
+        current
     }
 
     /// The EHR's clock minus ours, in microseconds, as far as seen.

@@ -95,7 +95,10 @@ fn mark(resource: &mut Value, raw: &Value, tenant: &Tenant, quirks: &BTreeSet<&'
         // The source's version is kept beside the copy; ours is given by the store.
         meta.remove("versionId");
         meta.remove("lastUpdated");
-        meta.insert("source", Value::from(format!("{base}/{resource_type}/{id}")));
+        meta.insert(
+            "source",
+            Value::from(format!("{base}/{resource_type}/{id}")),
+        );
         let tag = |system: &str, code: &str| {
             Value::object([("system", Value::from(system)), ("code", code.into())])
         };

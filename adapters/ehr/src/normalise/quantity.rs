@@ -87,9 +87,8 @@ fn implausible(quantity: &Value, codes: &[String], context: &mut Context<'_>) {
         .iter()
         .filter_map(|code| context.tenant.rules.plausible.get(code))
         .collect();
-    let wrong = unit.is_some_and(|unit| {
-        !lists.is_empty() && !lists.iter().any(|list| list.contains(unit))
-    });
+    let wrong =
+        unit.is_some_and(|unit| !lists.is_empty() && !lists.iter().any(|list| list.contains(unit)));
     if wrong {
         context.note("unit-implausible-for-code");
     }

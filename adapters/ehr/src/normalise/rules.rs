@@ -53,9 +53,8 @@ impl Rules {
     /// # Errors
     /// [`EhrError::Config`] naming the unknown key.
     pub fn load(overrides: &toml::Table) -> Result<Self, EhrError> {
-        let refuse = |error: toml::de::Error| {
-            EhrError::Config(format!("`[rules]`: {}", error.message()))
-        };
+        let refuse =
+            |error: toml::de::Error| EhrError::Config(format!("`[rules]`: {}", error.message()));
         let mut table: toml::Table = toml::from_str(COMMON).map_err(refuse)?;
         for (key, value) in overrides {
             match (table.get_mut(key), value) {

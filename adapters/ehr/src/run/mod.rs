@@ -151,6 +151,17 @@ impl Run {
         self.walk_all(others).await?;
         let mut report = self.shared().report.clone();
         report.requests = self.polite.requests();
+        tracing::info!(
+            tenant = %self.tenant.name,
+            completed = report.completed,
+            failed = report.failed.len(),
+            received = report.counts.received,
+            new = report.counts.new,
+            changed = report.counts.changed,
+            withheld = report.counts.withheld,
+            requests = report.requests,
+            "EHR run ended"
+        );
         Ok(report)
     }
 
@@ -261,7 +272,8 @@ impl Run {
             carries.then(|| Some(root.get("id")?.as_str()?.into_owned()))?
         });
         let carriers: BTreeSet<String> = carriers.collect();
-        let only = (carriers.len() == 1 && page.next.is_none()).then(|| carriers.into_iter().next());
+        let only =
+            (carriers.len() == 1 && page.next.is_none()).then(|| carriers.into_iter().next());
         Ok(only.flatten())
     }
 

@@ -97,7 +97,14 @@ impl Run {
             prepared.quirks.extend(clean.quirks.iter());
             self.merges_of(&one, &mut prepared);
             let write = self
-                .write(one, clean.resource, clean.masked, replaces, &known, &mut prepared)
+                .write(
+                    one,
+                    clean.resource,
+                    clean.masked,
+                    replaces,
+                    &known,
+                    &mut prepared,
+                )
                 .await?;
             known.insert(
                 write.source.clone(),
@@ -109,6 +116,7 @@ impl Run {
                     masked: write.masked,
                     deleted: false,
                     fuller_elsewhere: false,
+                    other_persona: false,
                     replaced: false,
                 },
             );
@@ -163,10 +171,7 @@ impl Run {
 
     /// Everything known of the records of the page, of their earlier ids, and of records they point to whose ids
     /// may have changed.
-    async fn look_up(
-        &self,
-        incoming: &[Incoming],
-    ) -> Result<BTreeMap<SourceKey, Known>, EhrError> {
+    async fn look_up(&self, incoming: &[Incoming]) -> Result<BTreeMap<SourceKey, Known>, EhrError> {
         let alias = self.tenant.profile.alias;
         let mut keys: Vec<SourceKey> = Vec::new();
         for one in incoming {
@@ -183,7 +188,9 @@ impl Run {
         keys.dedup();
         let known = self.port.known(&keys).await.map_err(store)?;
         let pairs = keys.into_iter().zip(known);
-        Ok(pairs.filter_map(|(key, known)| Some((key, known?))).collect())
+        Ok(pairs
+            .filter_map(|(key, known)| Some((key, known?)))
+            .collect())
     }
 
     fn fate(&self, one: &Incoming, masked: bool, known: &BTreeMap<SourceKey, Known>) -> Fate {
@@ -207,10 +214,16 @@ impl Run {
         if own.replaced {
             return Fate::Stale;
         }
+        if masked && own.fuller_elsewhere {
+            return Fate::Masked;
+        }
+        if own.other_persona {
+            return Fate::New;
+        }
         if own.deleted {
             return Fate::Changed { replaces: None };
         }
-        if masked && (!own.masked || own.fuller_elsewhere) {
+        if masked && !own.masked {
             return Fate::Masked;
         }
         if let (Some(have), Some(got)) = (own.last_updated, one.last_updated)
@@ -272,7 +285,10 @@ impl Run {
     async fn link_certain(&self, patient: &mut Value) -> Result<u64, EhrError> {
         let mut to_review = 0;
         for identifier in identity::certain_identifiers(patient, &self.tenant) {
-            let found = self.port.patients_with(&identifier, &self.tenant.name).await;
+            let found = self
+                .port
+                .patients_with(&identifier, &self.tenant.name)
+                .await;
             match found.map_err(store)?.as_slice() {
                 [] => {}
                 [one] => identity::link(patient, one, "seealso"),
@@ -289,7 +305,9 @@ impl Run {
         }
         let links = one.raw.get("link").and_then(Value::as_array);
         for link in links.unwrap_or_default() {
-            let other = link.get("other").and_then(|other| string(other, "reference"));
+            let other = link
+                .get("other")
+                .and_then(|other| string(other, "reference"));
             let survivor = other.and_then(|text| text.rsplit('/').next());
             if let (Some("replaced-by"), Some(survivor)) = (string(link, "type"), survivor) {
                 let pair = (one.source.id.clone(), survivor.to_owned());
@@ -353,7 +371,15 @@ pub(super) fn provenance(
     let id = local_id(
         &walk.tenant,
         "Provenance",
-        &[&walk.subject, &walk.resource_type, &category, &revision, &page].map(String::as_str).join("|"),
+        &[
+            &walk.subject,
+            &walk.resource_type,
+            &category,
+            &revision,
+            &page,
+        ]
+        .map(String::as_str)
+        .join("|"),
     );
     let text = |text: String| Value::object([("display", Value::from(text))]);
     let agent = Value::object([(

@@ -74,7 +74,7 @@ impl Run {
 
 /// A tombstone, unless another persona still sees the record or it is gone already.
 fn delete(source: SourceKey, known: Known) -> Option<Write> {
-    if known.deleted || known.fuller_elsewhere {
+    if known.deleted || known.fuller_elsewhere || known.other_persona {
         return None;
     }
     Some(Write {

@@ -18,9 +18,7 @@ use crate::outcome::Notice;
 use crate::page::{self, Page};
 use crate::plan::{self, Task};
 use crate::polite::Got;
-use crate::port::{
-    Action, Counts, PageCommit, SourceKey, UnderWay, WalkKind, WalkState, Write,
-};
+use crate::port::{Action, Counts, PageCommit, SourceKey, UnderWay, WalkKind, WalkState, Write};
 use crate::profile::{By, Reaction};
 
 /// Most pages of one walk; with 1,000 rows a page that is ten million rows of one patient.
@@ -165,7 +163,10 @@ impl Run {
         counts: Counts,
     ) -> Result<WalkState, EhrError> {
         let provenance = super::prepare::provenance(self, task, &state, &raw, &prepared.writes);
+        let ended = state.under_way.is_none();
+        let evidence = ended.then(|| crate::evidence::of_walk(&task.walk, &state));
         let page = PageCommit {
+            evidence,
             walk: task.walk.clone(),
             state: state.clone(),
             raw,
@@ -212,12 +213,7 @@ impl Run {
     }
 
     /// The walk cannot go on; the cursor stays and the reason is kept for the evidence.
-    async fn give_up(
-        &self,
-        task: &Task,
-        mut state: WalkState,
-        why: &str,
-    ) -> Result<(), EhrError> {
+    async fn give_up(&self, task: &Task, mut state: WalkState, why: &str) -> Result<(), EhrError> {
         state.revision += 1;
         state.under_way = None;
         state.failure = Some(why.to_owned());
@@ -361,7 +357,8 @@ fn add_gap(gaps: &mut Vec<String>, gap: &str) {
 
 /// The patient as inactive, replaced by `other`.
 fn inactive(body: Option<Value>, local: &str, other: &str) -> Value {
-    let mut patient = body.unwrap_or_else(|| Value::object([("resourceType", Value::from("Patient"))]));
+    let mut patient =
+        body.unwrap_or_else(|| Value::object([("resourceType", Value::from("Patient"))]));
     if let Some(members) = patient.as_object_mut() {
         members.insert("id", local.into());
         members.insert("active", Value::Bool(false));

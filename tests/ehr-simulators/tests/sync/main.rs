@@ -5,5 +5,6 @@
 
 mod epic;
 mod fidelity;
+mod foreign;
 mod oracle;
 mod stage;

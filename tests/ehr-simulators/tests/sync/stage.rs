@@ -116,7 +116,9 @@ page_size = 7
 
     /// Both clocks.
     pub fn advance_s(&self, seconds: i64) {
-        self.clock.now.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+        self.clock
+            .now
+            .fetch_add(seconds * 1_000_000, Ordering::SeqCst);
         self.simulator.with(|state| state.world.advance_s(seconds));
     }
 
@@ -127,7 +129,10 @@ page_size = 7
             let rows = world.rows.iter().map(|row| {
                 let body = world.render(row, "", false);
                 let patient = local_id("sim", "Patient", &row.patient);
-                (row.id.clone(), essence(&body, &format!("Patient/{patient}")))
+                (
+                    row.id.clone(),
+                    essence(&body, &format!("Patient/{patient}")),
+                )
             });
             rows.collect()
         });
@@ -148,7 +153,13 @@ page_size = 7
 /// The source's id of a clean copy.
 pub fn source_id(body: &Value) -> String {
     let source = body.get("meta").unwrap().get("source").unwrap();
-    source.as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    source
+        .as_str()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 /// What must be equal: subject, status, time, and every value as its digits.
@@ -174,7 +185,13 @@ fn numbers(value: &Value, digits: &mut Vec<String>) {
 
 /// Codes of the quirk tags.
 pub fn quirks(body: &Value) -> Vec<String> {
-    let tags = body.get("meta").unwrap().get("tag").unwrap().as_array().unwrap();
+    let tags = body
+        .get("meta")
+        .unwrap()
+        .get("tag")
+        .unwrap()
+        .as_array()
+        .unwrap();
     tags.iter()
         .filter_map(|tag| Some(tag.get("code")?.as_str()?.to_owned()))
         .collect()
