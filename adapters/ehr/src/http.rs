@@ -99,6 +99,7 @@ impl Answer {
 #[derive(Clone)]
 pub struct Http {
     client: Client,
+    downloads: Client,
 }
 
 impl Http {
@@ -109,13 +110,18 @@ impl Http {
     pub fn new() -> Result<Self, EhrError> {
         // A second installation fails harmlessly: the provider is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S))
-            .timeout(Duration::from_secs(ANSWER_TIMEOUT_S))
-            .build()
-            .map_err(|error| EhrError::Connection(bare(&error)))?;
-        Ok(Self { client })
+        let common = || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S))
+        };
+        let timeout = Duration::from_secs(ANSWER_TIMEOUT_S);
+        let failed = |error| EhrError::Connection(bare(&error));
+        Ok(Self {
+            client: common().timeout(timeout).build().map_err(failed)?,
+            // A bulk file may take hours; only silence ends it.
+            downloads: common().read_timeout(timeout).build().map_err(failed)?,
+        })
     }
 
     /// Sends the request and reads the whole answer.
@@ -123,7 +129,7 @@ impl Http {
     /// # Errors
     /// [`EhrError::Connection`], or [`EhrError::Answer`] for one that is too large.
     pub async fn send(&self, request: Request) -> Result<Answer, EhrError> {
-        let mut response = self.start(request).await?;
+        let mut response = start(&self.client, request).await?;
         let (status, headers) = head(&response);
         let mut body = BytesMut::new();
         while let Some(chunk) = response
@@ -149,24 +155,52 @@ impl Http {
     ///
     /// # Errors
     /// [`EhrError::Connection`].
-    pub async fn start(&self, request: Request) -> Result<reqwest::Response, EhrError> {
-        allowed(&request.url)?;
-        let mut builder = self.client.request(request.method, request.url);
-        for (name, value) in &request.headers {
-            builder = builder.header(name, value);
-        }
-        if !request.body.is_empty() {
-            builder = builder.body(request.body);
-        }
-        builder
-            .send()
-            .await
-            .map_err(|error| EhrError::Connection(bare(&error)))
+    pub async fn download(&self, request: Request) -> Result<Download, EhrError> {
+        let response = start(&self.downloads, request).await?;
+        let (status, headers) = head(&response);
+        Ok(Download {
+            status,
+            headers,
+            response,
+        })
     }
 }
 
+/// An answer in arrival.
+pub struct Download {
+    /// HTTP status code.
+    pub status: u16,
+    /// Headers in lower case.
+    pub headers: Vec<(String, String)>,
+    response: reqwest::Response,
+}
+
+impl Download {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// [`EhrError::Connection`] when it broke off.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, EhrError> {
+        let chunk = self.response.chunk().await;
+        chunk.map_err(|error| EhrError::Connection(bare(&error)))
+    }
+}
+
+async fn start(client: &Client, request: Request) -> Result<reqwest::Response, EhrError> {
+    allowed(&request.url)?;
+    let mut builder = client.request(request.method, request.url);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    if !request.body.is_empty() {
+        builder = builder.body(request.body);
+    }
+    let sent = builder.send().await;
+    sent.map_err(|error| EhrError::Connection(bare(&error)))
+}
+
 /// Status and headers of an answer in arrival.
-pub fn head(response: &reqwest::Response) -> (u16, Vec<(String, String)>) {
+fn head(response: &reqwest::Response) -> (u16, Vec<(String, String)>) {
     let headers = response.headers().iter().filter_map(|(name, value)| {
         let value = value.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))

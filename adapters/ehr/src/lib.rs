@@ -10,6 +10,7 @@
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod contract;
 pub mod drift;
 pub mod error;
 pub mod evidence;

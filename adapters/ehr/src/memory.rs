@@ -23,7 +23,8 @@ pub struct Memory {
 struct Inner {
     walks: BTreeMap<WalkKey, WalkState>,
     rows: BTreeMap<SourceKey, Row>,
-    members: BTreeMap<(WalkKey, SourceKey), (u64, u32)>,
+    members: BTreeMap<WalkKey, BTreeMap<SourceKey, (u64, u32)>>,
+    walks_of: BTreeMap<SourceKey, BTreeSet<WalkKey>>,
     bodies: BTreeMap<(String, String), Body>,
     raw_bytes: u64,
     commits: u64,
@@ -109,6 +110,19 @@ impl Inner {
         Some(known)
     }
 
+    /// Takes the record out of the walks that `from` names.
+    fn leave(&mut self, source: &SourceKey, from: impl Fn(&WalkKey) -> bool) {
+        let Some(walks) = self.walks_of.get_mut(source) else {
+            return;
+        };
+        for walk in walks.iter().filter(|walk| from(walk)) {
+            if let Some(members) = self.members.get_mut(walk) {
+                members.remove(source);
+            }
+        }
+        walks.retain(|walk| !from(walk));
+    }
+
     fn commit(&mut self, page: PageCommit) -> Result<(), PortError> {
         if self.refuse_after.is_some_and(|limit| self.commits >= limit) {
             return Err(PortError::Unavailable("stopped by the test".to_owned()));
@@ -134,11 +148,10 @@ impl Inner {
                 Action::Delete => None,
             };
             if deleted {
-                self.members
-                    .retain(|(_, source), _| *source != write.source);
+                self.leave(&write.source, |_| true);
             }
             if let Some(old) = write.replaces {
-                self.members.retain(|(_, source), _| *source != old);
+                self.leave(&old, |_| true);
                 if let Some(row) = self.rows.get_mut(&old) {
                     row.replaced_by = Some(write.source.clone());
                 }
@@ -160,15 +173,16 @@ impl Inner {
             };
             self.rows.insert(write.source, row);
         }
-        let seen: BTreeSet<&SourceKey> = page.seen.iter().collect();
-        self.members.retain(|(walk, source), _| {
-            walk.subject == page.walk.subject || !seen.contains(source)
-        });
         for source in page.seen {
-            self.members.insert((page.walk.clone(), source), (sweep, 0));
+            self.leave(&source, |walk| walk.subject != page.walk.subject);
+            let walks = self.walks_of.entry(source.clone()).or_default();
+            walks.insert(page.walk.clone());
+            let members = self.members.entry(page.walk.clone()).or_default();
+            members.insert(source, (sweep, 0));
         }
         for source in page.missed {
-            if let Some(member) = self.members.get_mut(&(page.walk.clone(), source)) {
+            let members = self.members.get_mut(&page.walk);
+            if let Some(member) = members.and_then(|members| members.get_mut(&source)) {
                 member.1 += 1;
             }
         }
@@ -207,8 +221,8 @@ impl Port for Memory {
 
     fn members(&self, key: &WalkKey) -> Later<'_, Result<Vec<Member>, PortError>> {
         let inner = self.lock();
-        let all = inner.members.iter().filter(|((walk, _), _)| walk == key);
-        let members = all.filter_map(|((_, source), (seen_in, missed))| {
+        let all = inner.members.get(key).into_iter().flatten();
+        let members = all.filter_map(|(source, (seen_in, missed))| {
             Some(Member {
                 source: source.clone(),
                 local_id: inner.rows.get(source)?.known.local_id.clone(),

@@ -18,14 +18,32 @@ pub const ENTRIES_MAX: usize = 10_000;
 
 /// One page.
 pub struct Page {
-    /// The parsed page; spans of entries point into its text.
-    pub document: Document,
+    /// The page; spans of entries point into it.
+    pub text: PageText,
     /// Where each resource lies in the text.
     pub resources: Vec<Range<usize>>,
     /// Issues the server reported beside the matches.
     pub notices: Vec<Notice>,
-    /// Where to go on.
-    pub next: Option<Url>,
+    /// Where to go on: an address, or a place in a bulk file.
+    pub next: Option<String>,
+}
+
+/// The text of a page.
+pub enum PageText {
+    /// One JSON document.
+    Json(Document),
+    /// Lines of JSON.
+    Lines(String),
+}
+
+impl PageText {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Json(document) => document.text(),
+            Self::Lines(text) => text,
+        }
+    }
 }
 
 /// Reads a searchset, or a single resource as a page of one.
@@ -59,7 +77,7 @@ pub fn read(answer: &Answer, asked: &Url, profile: &Profile) -> Result<Page, Ehr
                     resources.push(resource.span());
                 }
             }
-            next = next_link(root, asked)?;
+            next = next_link(root, asked)?.map(String::from);
         }
         Some("OperationOutcome") | None => {
             return Err(EhrError::Answer(
@@ -77,7 +95,7 @@ pub fn read(answer: &Answer, asked: &Url, profile: &Profile) -> Result<Page, Ehr
         resources,
         notices: found,
         next,
-        document,
+        text: PageText::Json(document),
     })
 }
 
@@ -106,16 +124,12 @@ fn next_link(root: ValueRef<'_>, asked: &Url) -> Result<Option<Url>, EhrError> {
 
 impl Page {
     /// A page without anything.
-    ///
-    /// # Errors
-    /// Never in practice; the text is constant.
-    pub fn empty() -> Result<Self, EhrError> {
-        let document = Document::parse(b"{}").map_err(|e| EhrError::Answer(e.to_string()))?;
-        Ok(Self {
-            document,
+    pub fn empty() -> Self {
+        Self {
+            text: PageText::Lines(String::new()),
             resources: Vec::new(),
             notices: Vec::new(),
             next: None,
-        })
+        }
     }
 }

@@ -94,6 +94,16 @@ impl Polite {
     /// # Errors
     /// [`EhrError::Paused`] by our own limits, [`EhrError::Token`], or [`EhrError::Answer`] after all attempts.
     pub async fn get(&self, url: &Url) -> Result<Got, EhrError> {
+        let accept = &self.tenant.profile.accept;
+        self.ask(&Request::get(url.clone()).header("accept", accept))
+            .await
+    }
+
+    /// Sends a request that may be repeated; 202 is success too.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn ask(&self, wanted: &Request) -> Result<Got, EhrError> {
         let _slot = self
             .slots
             .acquire()
@@ -104,8 +114,7 @@ impl Polite {
         loop {
             self.may_ask()?;
             let token = self.tokens.token().await?;
-            let mut request =
-                Request::get(url.clone()).header("accept", &self.tenant.profile.accept);
+            let mut request = wanted.clone();
             request.headers.extend(self.tenant.headers());
             if let Some(authorization) = token.authorization() {
                 request = request.header("authorization", authorization);
@@ -113,7 +122,7 @@ impl Polite {
             let (trouble, asked_wait) = match self.http.send(request).await {
                 Ok(answer) => {
                     self.tokens.learn_clock(server_time(&answer));
-                    if answer.status == 200 {
+                    if matches!(answer.status, 200 | 202) {
                         self.ledger().failures = 0;
                         return Ok(Got::Answer(answer));
                     }

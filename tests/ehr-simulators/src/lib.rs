@@ -2,8 +2,9 @@
 //!
 //! Spec: the vendors' documentation and public captures of 2026-04/05, from which the shapes are derived; the people
 //! and values are made up here. Passing against them proves agreement with those documents, not with a real EHR.
-//! Leaves out writing and user logins.
+//! Leaves out writing, and the pages of user logins.
 
+mod bulk;
 mod epic;
 mod oracle;
 mod outcome;
@@ -66,13 +67,15 @@ pub struct State {
     pub(crate) pages: u64,
     pub(crate) sessions: epic::Sessions,
     pub(crate) generation: u64,
+    pub(crate) storage: String,
+    pub(crate) job: Option<bulk::Job>,
 }
 
 /// A running simulator; it stops when dropped.
 pub struct Simulator {
     state: Arc<Mutex<State>>,
     base: String,
-    task: tokio::task::JoinHandle<()>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
 }
 
 impl Simulator {
@@ -87,6 +90,7 @@ impl Simulator {
         client: Client,
     ) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        let storage = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let origin = format!("http://{}", listener.local_addr()?);
         let base = match vendor {
             Vendor::Epic => format!("{origin}/interconnect-sim/api/FHIR/R4"),
@@ -103,10 +107,16 @@ impl Simulator {
             pages: 0,
             sessions: epic::Sessions::default(),
             generation: 0,
+            storage: format!("http://{}", storage.local_addr()?),
+            job: None,
         }));
         let shared = state.clone();
-        let task = tokio::spawn(server::serve(listener, shared));
-        Ok(Self { state, base, task })
+        let files = server::serve(storage, shared.clone(), bulk::storage);
+        let tasks = [
+            tokio::spawn(server::serve(listener, shared, State::answer)),
+            tokio::spawn(files),
+        ];
+        Ok(Self { state, base, tasks })
     }
 
     /// The FHIR base.
@@ -132,7 +142,7 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
@@ -145,6 +155,9 @@ impl State {
     pub(crate) fn answer(&mut self, request: &wire::Request) -> wire::Response {
         if request.path == token::path(&self.base) {
             return token::answer(self, request);
+        }
+        if request.path == token::authorize_path(&self.base) {
+            return token::authorize(self, request);
         }
         let Some(path) = request.path.strip_prefix(&base_path(&self.base)) else {
             return wire::Response::html(404);
@@ -161,6 +174,9 @@ impl State {
         }
         self.requests += 1;
         if let Some(response) = self.fault() {
+            return response;
+        }
+        if let Some(response) = bulk::answer(self, request, &path) {
             return response;
         }
         match self.vendor {

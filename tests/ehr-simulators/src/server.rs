@@ -12,20 +12,23 @@ use crate::{State, lock, wire};
 /// Largest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
-pub(crate) async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
+/// What answers a request.
+pub(crate) type Handler = fn(&mut State, &wire::Request) -> wire::Response;
+
+pub(crate) async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, handler: Handler) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        connections.spawn(connection(stream, state.clone()));
+        connections.spawn(connection(stream, state.clone(), handler));
     }
 }
 
-async fn connection(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn connection(mut stream: TcpStream, state: Arc<Mutex<State>>, handler: Handler) {
     let mut buffer: Vec<u8> = Vec::new();
     while let Some(request) = read(&mut stream, &mut buffer).await {
         let (response, date) = {
             let mut state = lock(&state);
-            let response = state.answer(&request);
+            let response = handler(&mut state, &request);
             (response, state.world.http_date())
         };
         if stream.write_all(&response.to_bytes(&date)).await.is_err() || response.cut {

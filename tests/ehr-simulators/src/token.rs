@@ -2,7 +2,7 @@
 //! are all checked, and every fault gets the same answer.
 //!
 //! Spec: <https://hl7.org/fhir/smart-app-launch/STU2.2/client-confidential-asymmetric.html>.
-//! Leaves out user logins.
+//! User logins are cut short: `authorize` logs in at once, with PKCE checked at the token endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,8 @@ pub struct Client {
 pub(crate) struct Tokens {
     live: BTreeMap<String, i64>,
     seen: BTreeSet<String>,
+    /// Code → challenge, redirect address.
+    codes: BTreeMap<String, (String, String)>,
     count: u64,
 }
 
@@ -57,11 +59,82 @@ pub(crate) fn url(base: &str) -> String {
     format!("{origin}{}", path(base))
 }
 
+/// The path where users log in.
+pub(crate) fn authorize_path(base: &str) -> String {
+    path(base).replace("/token", "/authorize")
+}
+
+/// A login without a page: back to the redirect address with a code, if `aud` and the challenge are right.
+pub(crate) fn authorize(state: &mut State, request: &Request) -> Response {
+    let field = |name: &str| request.parameter(name).unwrap_or_default().to_owned();
+    let right = field("response_type") == "code"
+        && field("aud").trim_end_matches('/') == state.base
+        && field("code_challenge_method") == "S256"
+        && field("client_id") == state.client.id;
+    if !right {
+        return Response::html(400);
+    }
+    state.tokens.count += 1;
+    let code = format!("sim-code-{}", state.tokens.count);
+    let redirect = field("redirect_uri");
+    let place = format!("{redirect}?code={code}&state={}", field("state"));
+    let held = (field("code_challenge"), redirect);
+    state.tokens.codes.insert(code, held);
+    Response::empty(302).header("Location", &place)
+}
+
+/// A code is good once, for its verifier and redirect address.
+fn code_answer(state: &mut State, form: &[(String, String)]) -> Response {
+    let field = |name: &str| {
+        let found = form.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    let held = state.tokens.codes.remove(field("code"));
+    let verifier = ring::digest::digest(&ring::digest::SHA256, field("code_verifier").as_bytes());
+    let challenge = URL_SAFE_NO_PAD.encode(verifier);
+    let redirect = field("redirect_uri").to_owned();
+    if held != Some((challenge, redirect)) {
+        return refuse(400, "invalid_grant");
+    }
+    user_token(state, true)
+}
+
+/// The token of a user, with launch context; Oracle sends a refresh token with the first one only.
+fn user_token(state: &mut State, first: bool) -> Response {
+    state.tokens.count += 1;
+    let token = format!("sim-user-{}", state.tokens.count);
+    let expires = state.world.now_s() + 570;
+    state.tokens.live.insert(token.clone(), expires);
+    let patient = state
+        .world
+        .people
+        .keys()
+        .next()
+        .cloned()
+        .unwrap_or_default();
+    let mut members = vec![
+        ("access_token", Value::from(token)),
+        ("token_type", "Bearer".into()),
+        ("expires_in", Value::Number(Number::from(570))),
+        ("scope", "launch patient/Observation.rs".into()),
+        ("patient", patient.into()),
+        ("need_patient_banner", "true".into()),
+    ];
+    if first {
+        members.push(("refresh_token", "sim-refresh".into()));
+    }
+    Response::json(200, "application/json", &Value::object(members))
+}
+
 pub(crate) fn discovery(state: &State) -> Value {
     let list = |words: &[&str]| Value::Array(words.iter().map(|word| (*word).into()).collect());
     // As production sites do: no PKCE methods, no grant types that matter, and FHIR scopes are not listed.
     object([
         ("token_endpoint", url(&state.base).into()),
+        (
+            "authorization_endpoint",
+            url(&state.base).replace("/token", "/authorize").into(),
+        ),
         (
             "token_endpoint_auth_methods_supported",
             list(&["client_secret_basic", "private_key_jwt"]),
@@ -89,8 +162,13 @@ pub(crate) fn answer(state: &mut State, request: &Request) -> Response {
         let found = form.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     };
-    if field("grant_type") != Some("client_credentials") {
-        return refuse(400, "unsupported_grant_type");
+    match field("grant_type") {
+        Some("client_credentials") => {}
+        Some("authorization_code") => return code_answer(state, &form),
+        Some("refresh_token") if field("refresh_token") == Some("sim-refresh") => {
+            return user_token(state, false);
+        }
+        _ => return refuse(400, "unsupported_grant_type"),
     }
     let known = match field("client_assertion") {
         // A confidential asymmetric client leaves `client_id` out.

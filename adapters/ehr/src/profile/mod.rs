@@ -54,6 +54,9 @@ pub struct Profile {
     /// Hours of the day (UTC) in which nothing is asked, as `[from, to)`; may pass midnight.
     #[serde(default)]
     pub quiet_hours_utc: Option<[u8; 2]>,
+    /// Group export knows `_since`.
+    #[serde(default)]
+    pub bulk_since: bool,
     /// How each type is asked for.
     pub search: Vec<Search>,
     /// Vendor issue codes and what we do about them.

@@ -3,6 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/http.html#paging>.
 //! Leaves out scheduling: the server decides when to run.
 
+mod bulk;
 mod prepare;
 mod vanish;
 mod walk;
@@ -257,7 +258,7 @@ impl Run {
             Got::Refused(notice, _) => return Err(EhrError::Withheld(notice.code)),
         };
         let page = page::read(&answer, &url, &self.tenant.profile)?;
-        let text = page.document.text();
+        let text = page.text.as_str();
         let carriers = page.resources.iter().filter_map(|span| {
             let document = Document::parse(text.get(span.clone())?.as_bytes()).ok()?;
             let root = document.root();

@@ -132,7 +132,7 @@ impl Run {
         page: &Page,
         raw_at: std::ops::Range<usize>,
     ) -> Option<Incoming> {
-        let text = page.document.text().get(raw_at.clone())?;
+        let text = page.text.as_str().get(raw_at.clone())?;
         let raw = Value::parse(text.as_bytes()).ok()?;
         let walk = &task.walk;
         if string(&raw, "resourceType")? != walk.resource_type {
@@ -145,7 +145,8 @@ impl Run {
             patient_of(&raw)?
         };
         // A row of another patient would be shown in the wrong record.
-        if id.is_empty() || !self.is_same_person(&walk.subject, &patient) {
+        let of_group = walk.subject.starts_with(super::bulk::GROUP);
+        if id.is_empty() || !(of_group || self.is_same_person(&walk.subject, &patient)) {
             return None;
         }
         let meta = raw.get("meta");

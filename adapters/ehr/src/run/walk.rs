@@ -48,7 +48,9 @@ impl Run {
                 Got::Answer(answer) => {
                     let page = page::read(&answer, &url, &self.tenant.profile)?;
                     let ended = page.next.is_none();
-                    state = self.keep_page(task, state, way, &answer, page).await?;
+                    state = self
+                        .keep_page(task, state, way, answer.body.clone(), page)
+                        .await?;
                     if ended {
                         self.shared().report.completed += 1;
                         return Ok(());
@@ -61,8 +63,8 @@ impl Run {
                         return self.gone(task, state, way, notice.reaction).await;
                     }
                     Reaction::Empty => {
-                        let nothing = Page::empty()?;
-                        self.keep_page(task, state, way, &answer, nothing).await?;
+                        let raw = answer.body.clone();
+                        self.keep_page(task, state, way, raw, Page::empty()).await?;
                         self.shared().report.completed += 1;
                         return Ok(());
                     }
@@ -116,12 +118,12 @@ impl Run {
     }
 
     /// Stores a page and the state after it, in one commit.
-    async fn keep_page(
+    pub(super) async fn keep_page(
         &self,
         task: &Task,
         state: WalkState,
         mut way: UnderWay,
-        answer: &Answer,
+        raw: Bytes,
         page: Page,
     ) -> Result<WalkState, EhrError> {
         take_notices(&mut way, &page.notices);
@@ -132,7 +134,7 @@ impl Run {
             add_gap(&mut way.gaps, "resources that could not be used");
         }
         way.pages += 1;
-        way.next = page.next.map(String::from);
+        way.next = page.next;
         let mut after = state;
         after.revision += 1;
         after.failure = None;
@@ -149,11 +151,10 @@ impl Run {
         } else {
             after.under_way = Some(way);
         }
-        let raw = answer.body.clone();
         self.commit(task, after, raw, prepared, missed, total).await
     }
 
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         task: &Task,
         state: WalkState,
@@ -349,7 +350,7 @@ fn take_notices(way: &mut UnderWay, notices: &[Notice]) {
 }
 
 /// Adds a gap once, sorted.
-fn add_gap(gaps: &mut Vec<String>, gap: &str) {
+pub(super) fn add_gap(gaps: &mut Vec<String>, gap: &str) {
     if let Err(at) = gaps.binary_search_by(|own| own.as_str().cmp(gap)) {
         gaps.insert(at, gap.to_owned());
     }

@@ -3,8 +3,11 @@
 //! Spec: none; the promises are those of `adapters/ehr/README.md`.
 //! Leaves out real EHRs: agreement with the simulators is not agreement with a vendor.
 
+mod bulk;
 mod epic;
 mod fidelity;
 mod foreign;
+mod launch;
 mod oracle;
 mod stage;
+mod throughput;
