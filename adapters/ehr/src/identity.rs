@@ -4,12 +4,12 @@
 //! Leaves out scored matching: only an identifier of a configured system links, and a link is only a link. Two
 //! records are never merged by us, so every link can be taken back.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use fhir_core::json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::port::SourceKey;
+use crate::port::{Known, SourceKey};
 use crate::profile::Alias;
 use crate::tenant::{IdentifierKey, Tenant};
 
@@ -62,7 +62,7 @@ pub fn earlier_ids(alias: Alias, resource_type: &str, id: &str) -> Vec<String> {
 
 /// Points references at our copies where we keep one, and at the source elsewhere. Contained and logical references
 /// stay. `local` holds ids that differ from [`local_id`].
-pub fn rewrite_references(value: &mut Value, tenant: &Tenant, local: &HashMap<SourceKey, String>) {
+pub fn rewrite_references(value: &mut Value, tenant: &Tenant, local: &BTreeMap<SourceKey, Known>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
@@ -85,7 +85,7 @@ pub fn rewrite_references(value: &mut Value, tenant: &Tenant, local: &HashMap<So
     }
 }
 
-fn rewritten(text: &str, tenant: &Tenant, local: &HashMap<SourceKey, String>) -> Option<String> {
+fn rewritten(text: &str, tenant: &Tenant, local: &BTreeMap<SourceKey, Known>) -> Option<String> {
     let base = tenant.fhir_base.as_str().trim_end_matches('/');
     let relative = match text.strip_prefix(base) {
         Some(rest) => rest.strip_prefix('/')?,
@@ -106,10 +106,10 @@ fn rewritten(text: &str, tenant: &Tenant, local: &HashMap<SourceKey, String>) ->
         resource_type: resource_type.to_owned(),
         id: id.to_owned(),
     };
-    let id = local
-        .get(&key)
-        .cloned()
-        .unwrap_or_else(|| local_id(&tenant.name, resource_type, id));
+    let id = local.get(&key).map_or_else(
+        || local_id(&tenant.name, resource_type, id),
+        |known| known.local_id.clone(),
+    );
     Some(format!("{resource_type}/{id}"))
 }
 

@@ -312,3 +312,6 @@ fn line_at(text: &str, offset: usize) -> usize {
         .count()
         .saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests;

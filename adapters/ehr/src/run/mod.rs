@@ -9,6 +9,7 @@ mod vanish;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fhir_core::ids::Instant;
@@ -18,14 +19,16 @@ use futures_util::StreamExt as _;
 use crate::EhrError;
 use crate::auth::discovery::{fetch, server_time, under};
 use crate::auth::token::TokenSource;
-use crate::clock::Surroundings;
+use crate::clock::{Surroundings, plus_seconds};
 use crate::http::Http;
 use crate::page;
 use crate::plan::{self, Capability, Plan, Task};
 use crate::polite::{Got, Polite};
-use crate::port::{Counts, Port, PortError};
+use crate::port::{Counts, Port, PortError, WalkKey, WalkState};
 use crate::tenant::{IdentifierKey, Tenant};
 
+/// How long a patient that was read is not read again while other searches wait, in seconds.
+const READ_AGAIN_S: i64 = 86_400;
 /// Longest chain of merges followed from one patient.
 const MERGE_CHAIN_MAX: usize = 5;
 
@@ -146,8 +149,8 @@ impl Run {
             .tasks
             .into_iter()
             .partition(|task| task.walk.resource_type == "Patient");
-        self.walk_all(patients.clone()).await?;
-        let mut others = others;
+        let (due, mut others) = self.in_order(patients.clone(), others).await?;
+        self.walk_all(due).await?;
         self.follow_merges(&patients, &mut others).await?;
         self.walk_all(others).await?;
         let mut report = self.shared().report.clone();
@@ -166,22 +169,59 @@ impl Run {
         Ok(report)
     }
 
-    /// Walks with as many at the same time as the profile allows; each has one request in flight.
+    /// Begun walks first, then those never done, then the oldest: a budget that is used up every day starves none.
+    /// While something waits, patients read within the last day are not read again.
+    async fn in_order(
+        &self,
+        mut patients: Vec<Task>,
+        mut others: Vec<Task>,
+    ) -> Result<(Vec<Task>, Vec<Task>), EhrError> {
+        let walks = self.port.walks(&self.tenant.name).await.map_err(store)?;
+        let states: BTreeMap<WalkKey, WalkState> = walks.into_iter().collect();
+        let begun = |task: &Task| {
+            let state = states.get(&task.walk);
+            state.is_some_and(|state| state.under_way.is_some())
+        };
+        let done = |task: &Task| states.get(&task.walk).and_then(|state| state.complete_to);
+        let age = |task: &Task| (!begun(task), done(task));
+        patients.sort_by_key(age);
+        others.sort_by_key(age);
+        let waits = |task: &Task| begun(task) || !states.contains_key(&task.walk);
+        if others.iter().any(waits) {
+            let recent = plus_seconds(self.source_now(), -READ_AGAIN_S);
+            patients.retain(|task| begun(task) || done(task).is_none_or(|at| at < recent));
+        }
+        Ok((patients, others))
+    }
+
+    /// Walks with as many at the same time as the profile allows; each has one request in flight. When something
+    /// stops the tenant, no new walk begins, and those under way store the page they have asked for.
     async fn walk_all(&self, tasks: Vec<Task>) -> Result<(), EhrError> {
+        let stopped = AtomicBool::new(false);
+        let stopped = &stopped;
         let mut ends = futures_util::stream::iter(tasks)
-            .map(|task| async move { (self.walk(&task).await, task) })
+            .map(|task| async move {
+                if stopped.load(Ordering::Relaxed) {
+                    return (Ok(()), task);
+                }
+                (self.walk(&task).await, task)
+            })
             .buffer_unordered(self.tenant.profile.connections);
+        let mut stop = None;
         while let Some((end, task)) = ends.next().await {
             match end {
                 Ok(()) => {}
-                Err(error) if error.stops_tenant() => return Err(error),
+                Err(error) if error.stops_tenant() => {
+                    stopped.store(true, Ordering::Relaxed);
+                    stop.get_or_insert(error);
+                }
                 Err(error) => {
                     let label = self.label(&task);
                     self.shared().report.failed.push((label, error.to_string()));
                 }
             }
         }
-        Ok(())
+        stop.map_or(Ok(()), Err)
     }
 
     /// Adds the survivors of merges to the searches, and takes the old ids out.

@@ -3,7 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/observation-definitions.html#Observation.subject>.
 //! Leaves out storing: nothing here changes anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use fhir_core::ids::Instant;
 use fhir_core::json::Value;
@@ -57,8 +57,10 @@ impl Run {
         for span in &page.resources {
             prepared.counts.received += 1;
             match self.incoming(task, page, span.clone()) {
-                Some(one) => incoming.push(one),
-                None => prepared.counts.rejected += 1,
+                Some((one, patient)) if self.belongs(&task.walk.subject, &patient).await? => {
+                    incoming.push(one);
+                }
+                _ => prepared.counts.rejected += 1,
             }
         }
         prepared.counts_rejected = prepared.counts.rejected;
@@ -125,13 +127,13 @@ impl Run {
         Ok(prepared)
     }
 
-    /// The resource if it is what was asked for: right type, an id, and the right patient.
+    /// The resource if it is of the type asked for and has an id, with the patient it is about.
     fn incoming(
         &self,
         task: &Task,
         page: &Page,
         raw_at: std::ops::Range<usize>,
-    ) -> Option<Incoming> {
+    ) -> Option<(Incoming, String)> {
         let text = page.text.as_str().get(raw_at.clone())?;
         let raw = Value::parse(text.as_bytes()).ok()?;
         let walk = &task.walk;
@@ -144,21 +146,40 @@ impl Run {
         } else {
             patient_of(&raw)?
         };
-        // A row of another patient would be shown in the wrong record.
-        let of_group = walk.subject.starts_with(super::bulk::GROUP);
-        if id.is_empty() || !(of_group || self.is_same_person(&walk.subject, &patient)) {
+        if id.is_empty() {
             return None;
         }
         let meta = raw.get("meta");
         let of_meta = |name: &str| meta.and_then(|meta| string(meta, name));
-        Some(Incoming {
+        let one = Incoming {
             source: self.source(&walk.resource_type, &id),
             hash: content_hash(&raw.to_bytes()),
             version: of_meta("versionId").map(str::to_owned),
             last_updated: of_meta("lastUpdated").and_then(time::parse_fhir),
             raw,
             raw_at,
-        })
+        };
+        Some((one, patient))
+    }
+
+    /// A row of another patient would be shown in the wrong record. Rows of a survivor may still name the patient
+    /// that was merged into it; a group holds everybody.
+    async fn belongs(&self, subject: &str, patient: &str) -> Result<bool, EhrError> {
+        if subject.starts_with(super::bulk::GROUP) || self.is_same_person(subject, patient) {
+            return Ok(true);
+        }
+        let tenant = &self.tenant.name;
+        let old = local_id(tenant, "Patient", patient);
+        let survivor = format!("Patient/{}", local_id(tenant, "Patient", subject));
+        let body = self.port.body("Patient", &old).await.map_err(store)?;
+        let links = body.as_ref().and_then(|body| body.get("link"));
+        let links = links.and_then(Value::as_array).unwrap_or_default();
+        Ok(links.iter().any(|link| {
+            let other = link
+                .get("other")
+                .and_then(|other| string(other, "reference"));
+            string(link, "type") == Some("replaced-by") && other == Some(&survivor)
+        }))
     }
 
     fn source(&self, resource_type: &str, id: &str) -> SourceKey {
@@ -255,11 +276,7 @@ impl Run {
             || local_id(&tenant.name, &one.source.resource_type, &one.source.id),
             |known| known.local_id.clone(),
         );
-        let locals: HashMap<SourceKey, String> = known
-            .iter()
-            .map(|(key, known)| (key.clone(), known.local_id.clone()))
-            .collect();
-        identity::rewrite_references(&mut resource, tenant, &locals);
+        identity::rewrite_references(&mut resource, tenant, known);
         if one.source.resource_type == "Patient" {
             prepared.to_review += self.link_certain(&mut resource).await?;
         }

@@ -8,6 +8,7 @@ mod epic;
 mod fidelity;
 mod foreign;
 mod launch;
+mod manners;
 mod oracle;
 mod stage;
 mod throughput;
