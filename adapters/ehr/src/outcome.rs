@@ -114,3 +114,124 @@ pub fn of_error(answer: &Answer, profile: &Profile) -> Notice {
         _ => plain(Reaction::Permanent),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn reaction(vendor: &str, status: u16, media_type: &str, body: &str) -> (Reaction, String) {
+        let answer = Answer {
+            status,
+            headers: vec![("content-type".to_owned(), media_type.to_owned())],
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        let profile = Profile::load(vendor, &toml::Table::new()).unwrap();
+        let notice = of_error(&answer, &profile);
+        (notice.reaction, notice.about)
+    }
+
+    fn epic(issues: &[(&str, &str)]) -> String {
+        let issues: Vec<String> = issues
+            .iter()
+            .map(|(severity, code)| {
+                format!(r#"{{"severity":"{severity}","code":"processing","details":{{"coding":[{{"code":"{code}"}}]}}}}"#)
+            })
+            .collect();
+        format!(
+            r#"{{"resourceType":"OperationOutcome","issue":[{}]}}"#,
+            issues.join(",")
+        )
+    }
+
+    #[test]
+    fn each_refusal_has_its_reaction() {
+        let json = "application/fhir+json";
+        let bare = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found","details":{"text":"Not Found"}}]}"#;
+        for (vendor, status, media_type, body, expected) in [
+            (
+                "epic",
+                404,
+                "text/html",
+                "<html/>".to_owned(),
+                Reaction::NotFound,
+            ),
+            (
+                "epic",
+                404,
+                json,
+                epic(&[("fatal", "59008")]),
+                Reaction::NotFound,
+            ),
+            (
+                "epic",
+                400,
+                json,
+                epic(&[("information", "59100"), ("fatal", "59159")]),
+                Reaction::Permanent,
+            ),
+            (
+                "epic",
+                400,
+                json,
+                epic(&[("fatal", "4113")]),
+                Reaction::SessionDied,
+            ),
+            (
+                "epic",
+                301,
+                json,
+                epic(&[("fatal", "4107")]),
+                Reaction::Merged,
+            ),
+            (
+                "epic",
+                400,
+                json,
+                epic(&[("fatal", "4135")]),
+                Reaction::Park,
+            ),
+            ("epic", 403, "", String::new(), Reaction::Withheld),
+            (
+                "epic",
+                503,
+                json,
+                epic(&[("fatal", "4103")]),
+                Reaction::Retry,
+            ),
+            ("oracle", 404, json, bare.to_owned(), Reaction::NotFound),
+            (
+                "oracle",
+                503,
+                "text/html",
+                "<html/>".to_owned(),
+                Reaction::Retry,
+            ),
+            ("oracle", 429, "", String::new(), Reaction::Retry),
+            ("oracle", 422, "", String::new(), Reaction::Permanent),
+            ("generic", 410, "", String::new(), Reaction::Deleted),
+        ] {
+            assert_eq!(
+                reaction(vendor, status, media_type, &body).0,
+                expected,
+                "{status} {body}"
+            );
+        }
+    }
+
+    /// Verifies: SRS-011, RC-011
+    #[test]
+    fn kinds_of_data_are_named_and_identifiers_are_not() {
+        for (diagnostics, expected) in [
+            (
+                "Client not authorized for Observation - Outside Record Results. More.",
+                "Observation - Outside Record Results",
+            ),
+            ("Client not authorized for patient 12345. More.", ""),
+            ("nothing", ""),
+        ] {
+            assert_eq!(kind_of_data(diagnostics), expected);
+        }
+    }
+}

@@ -133,3 +133,66 @@ impl Page {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn page(media_type: &str, body: &str) -> Result<Page, EhrError> {
+        let answer = Answer {
+            status: 200,
+            headers: vec![("content-type".to_owned(), media_type.to_owned())],
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        let asked = Url::parse("https://ehr.example.org/r4/Observation?patient=1").unwrap();
+        read(
+            &answer,
+            &asked,
+            &Profile::load("epic", &toml::Table::new()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn what_is_no_page_is_refused() {
+        for (media_type, body) in [
+            ("text/html", "<html/>"),
+            ("application/xml", "<Bundle/>"),
+            ("application/fhir+json", ""),
+            ("application/fhir+json", "\"\""),
+            (
+                "application/fhir+json",
+                r#"{"resourceType":"Bundle","entry":[{"fullUrl":"x"}]}"#,
+            ),
+            (
+                "application/fhir+json",
+                r#"{"resourceType":"OperationOutcome"}"#,
+            ),
+        ] {
+            assert!(page(media_type, body).is_err(), "{body}");
+        }
+    }
+
+    /// The token goes with the next request, so `next` must stay at the server.
+    #[test]
+    fn next_stays_at_the_server() {
+        let with = |url: &str| {
+            let link = format!(r#"{{"relation":"next","url":"{url}"}}"#);
+            page(
+                "application/fhir+json",
+                &format!(r#"{{"resourceType":"Bundle","link":[{link}]}}"#),
+            )
+        };
+        assert!(with("https://evil.example.org/r4/Observation?p=2").is_err());
+        assert!(with("http://ehr.example.org/r4/Observation?p=2").is_err());
+        let relative = with("Observation?sessionID=1").unwrap();
+        assert_eq!(
+            relative.next.as_deref(),
+            Some("https://ehr.example.org/r4/Observation?sessionID=1")
+        );
+        let hyphens =
+            "https://ehr.example.org/r4/Observation?-pageContext=a%3D&-pageDirection=NEXT";
+        assert_eq!(with(hyphens).unwrap().next.as_deref(), Some(hyphens));
+    }
+}

@@ -136,13 +136,10 @@ fn observations(state: &mut State, request: &Request) -> Response {
     let from = request
         .parameter("issued")
         .and_then(|text| text.strip_prefix("ge"));
-    let rows = state.world.rows.iter().filter(|row| {
-        row.patient == patient
-            && row.category == category
-            && from.is_none_or(|from| *from <= *instant(row.filed_s))
+    let mut rows = state.world.rows_of(patient);
+    rows.retain(|row| {
+        row.category == category && from.is_none_or(|from| *from <= *instant(row.filed_s))
     });
-    let mut rows: Vec<Row> = rows.cloned().collect();
-    rows.sort_by_key(|row| -row.effective_s);
     let size = request
         .parameter("_count")
         .and_then(|text| text.parse().ok())

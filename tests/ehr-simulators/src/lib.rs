@@ -8,6 +8,7 @@ mod bulk;
 mod epic;
 mod oracle;
 mod outcome;
+mod render;
 mod server;
 mod token;
 pub mod wire;

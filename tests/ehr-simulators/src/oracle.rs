@@ -139,16 +139,14 @@ fn observations(state: &mut State, request: &Request) -> Response {
             );
         }
     };
-    let rows = state.world.rows.iter().filter(|row| {
+    let mut rows = state.world.rows_of(patient);
+    rows.retain(|row| {
         let filed = instant(row.filed_s);
-        row.patient == patient
-            && category.is_none_or(|wanted| wanted == row.category)
+        category.is_none_or(|wanted| wanted == row.category)
             && closed
                 .as_ref()
                 .is_none_or(|(from, to)| *from <= filed && filed < *to)
     });
-    let mut rows: Vec<Row> = rows.cloned().collect();
-    rows.sort_by_key(|row| -row.effective_s);
     let size = request
         .parameter("_count")
         .and_then(|text| text.parse().ok())

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use fhir_core::ids::{Instant, civil_from_days};
-use fhir_core::json::{Number, Value};
+use fhir_core::json::Value;
 
 use crate::{Vendor, object};
 
@@ -15,13 +15,15 @@ const SECOND: i64 = 1_000_000;
 
 /// The record.
 pub struct World {
-    vendor: Vendor,
+    pub(crate) vendor: Vendor,
     now: i64,
     /// People by id.
     pub people: BTreeMap<String, Person>,
     /// Observations in the order of their filing.
     pub rows: Vec<Row>,
     made: u64,
+    /// Patient → positions in `rows`; emptied by every change.
+    index: BTreeMap<String, Vec<usize>>,
 }
 
 /// A person.
@@ -89,6 +91,7 @@ impl World {
             people: BTreeMap::new(),
             rows: Vec::new(),
             made: 0,
+            index: BTreeMap::new(),
         }
     }
 
@@ -141,7 +144,23 @@ impl World {
         format!("{weekday}, {day:02} {month} {year:04} {clock} GMT")
     }
 
+    /// The rows of a patient, latest first.
+    pub(crate) fn rows_of(&mut self, patient: &str) -> Vec<Row> {
+        if self.index.is_empty() {
+            for (at, row) in self.rows.iter().enumerate() {
+                let places = self.index.entry(row.patient.clone()).or_default();
+                places.push(at);
+            }
+        }
+        let places = self.index.get(patient).into_iter().flatten();
+        let rows = places.filter_map(|at| self.rows.get(*at).cloned());
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort_by_key(|row| -row.effective_s);
+        rows
+    }
+
     fn next(&mut self) -> u64 {
+        self.index.clear();
         self.made += 1;
         self.made
     }
@@ -261,6 +280,7 @@ impl World {
 
     /// Charts the other half: the id changes.
     pub fn complete_pressure(&mut self, id: &str, diastolic: &str) -> String {
+        self.index.clear();
         let now = self.now_s();
         let mut new = id.to_owned();
         for row in &mut self.rows {
@@ -279,6 +299,7 @@ impl World {
 
     /// Corrects a value, filed now.
     pub fn correct(&mut self, id: &str, digits: &str) {
+        self.index.clear();
         let now = self.now_s();
         for row in &mut self.rows {
             if row.id == id {
@@ -294,11 +315,13 @@ impl World {
 
     /// Removes a row.
     pub fn delete(&mut self, id: &str) {
+        self.index.clear();
         self.rows.retain(|row| row.id != id);
     }
 
     /// Merges `old` into `survivor`: its rows move.
     pub fn merge(&mut self, old: &str, survivor: &str) {
+        self.index.clear();
         let now = self.now_s();
         if let Some(person) = self.people.get_mut(old) {
             person.merged_into = Some(survivor.to_owned());
@@ -314,6 +337,7 @@ impl World {
 
     /// Takes a merge back; the rows named go back too.
     pub fn unmerge(&mut self, old: &str, rows: &[String]) {
+        self.index.clear();
         let now = self.now_s();
         if let Some(person) = self.people.get_mut(old) {
             person.merged_into = None;
@@ -328,166 +352,6 @@ impl World {
             }
         }
     }
-
-    /// The row as the vendor serves it.
-    pub fn render(&self, row: &Row, base: &str, mask: bool) -> Value {
-        let category = object([(
-            "coding",
-            Value::Array(vec![object([
-                (
-                    "system",
-                    "http://terminology.hl7.org/CodeSystem/observation-category".into(),
-                ),
-                ("code", row.category.into()),
-            ])]),
-        )]);
-        let mut body = object([
-            ("resourceType", "Observation".into()),
-            ("id", row.id.as_str().into()),
-        ]);
-        let Some(members) = body.as_object_mut() else {
-            return body;
-        };
-        if self.vendor == Vendor::Oracle {
-            let version = match &row.what {
-                What::Pressure(_, None) => "1-".to_owned(),
-                What::Pressure(..) => format!("{}-1", row.version),
-                What::Number(..) => row.version.to_string(),
-            };
-            members.insert(
-                "meta",
-                object([
-                    ("versionId", version.into()),
-                    ("lastUpdated", instant(row.filed_s).into()),
-                ]),
-            );
-            members.insert(
-                "text",
-                object([
-                    ("status", "generated".into()),
-                    (
-                        "div",
-                        "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>".into(),
-                    ),
-                ]),
-            );
-        }
-        members.insert("status", row.status.into());
-        members.insert("category", Value::Array(vec![category]));
-        members.insert("code", self.code(row));
-        members.insert(
-            "subject",
-            object([("reference", format!("Patient/{}", row.patient).into())]),
-        );
-        members.insert(
-            "encounter",
-            object([("reference", "Encounter/enc1".into())]),
-        );
-        members.insert("effectiveDateTime", instant(row.effective_s).into());
-        if self.vendor == Vendor::Epic {
-            members.insert("issued", instant(row.filed_s).into());
-        }
-        match &row.what {
-            What::Number(..) if mask => {
-                let coding = object([
-                    (
-                        "system",
-                        "http://terminology.hl7.org/CodeSystem/data-absent-reason".into(),
-                    ),
-                    ("code", "masked".into()),
-                ]);
-                members.insert(
-                    "dataAbsentReason",
-                    object([("coding", Value::Array(vec![coding]))]),
-                );
-            }
-            What::Number(_, _, digits, unit, ucum) => {
-                members.insert("valueQuantity", quantity(digits, unit, ucum));
-            }
-            What::Pressure(systolic, diastolic) => {
-                let halves = [("8480-6", Some(systolic)), ("8462-4", diastolic.as_ref())];
-                let components = halves.iter().map(|(code, digits)| component(code, *digits));
-                members.insert("component", Value::Array(components.collect()));
-            }
-        }
-        let _ = base;
-        body
-    }
-
-    fn code(&self, row: &Row) -> Value {
-        let (code, display) = match &row.what {
-            What::Number(code, display, ..) => (*code, *display),
-            What::Pressure(..) => ("85354-9", "BP"),
-        };
-        let loinc = object([("system", "http://loinc.org".into()), ("code", code.into())]);
-        let codings = match self.vendor {
-            Vendor::Epic => vec![
-                object([
-                    (
-                        "system",
-                        "urn:oid:1.2.840.114350.1.13.0.1.7.2.707679".into(),
-                    ),
-                    ("code", "5".into()),
-                    ("display", display.into()),
-                ]),
-                object([
-                    ("system", "urn:oid:1.2.246.537.6.96".into()),
-                    ("code", code.into()),
-                ]),
-                loinc,
-                object([
-                    ("system", "http://loinc.org".into()),
-                    ("code", "8716-3".into()),
-                ]),
-            ],
-            Vendor::Oracle => vec![
-                object([
-                    ("system", "https://fhir.cerner.com/sim/codeSet/72".into()),
-                    ("code", "703558".into()),
-                    ("display", display.into()),
-                    ("userSelected", Value::Bool(true)),
-                ]),
-                loinc,
-            ],
-        };
-        object([("coding", Value::Array(codings)), ("text", display.into())])
-    }
-}
-
-fn component(code: &str, digits: Option<&String>) -> Value {
-    let coding = object([("system", "http://loinc.org".into()), ("code", code.into())]);
-    let mut body = object([("code", object([("coding", Value::Array(vec![coding]))]))]);
-    if let Some(members) = body.as_object_mut() {
-        match digits {
-            Some(digits) => members.insert("valueQuantity", quantity(digits, "mmHg", "mm[Hg]")),
-            None => {
-                let reason = object([
-                    (
-                        "system",
-                        "http://terminology.hl7.org/CodeSystem/data-absent-reason".into(),
-                    ),
-                    ("code", "unknown".into()),
-                ]);
-                members.insert(
-                    "dataAbsentReason",
-                    object([("coding", Value::Array(vec![reason]))]),
-                );
-            }
-        }
-    }
-    body
-}
-
-fn quantity(digits: &str, unit: &str, ucum: &str) -> Value {
-    object([
-        (
-            "value",
-            Number::parse(digits).map_or(Value::Null, Value::Number),
-        ),
-        ("unit", unit.into()),
-        ("system", "http://unitsofmeasure.org".into()),
-        ("code", ucum.into()),
-    ])
 }
 
 /// Seconds as FHIR instant.

@@ -10,11 +10,12 @@ use fhir_core::ids::Instant;
 use fhir_core::json::{Document, ValueRef};
 use reqwest::{Method, Url};
 
+use super::file::Lines;
 use super::walk::add_gap;
 use super::{Run, RunReport, store};
 use crate::EhrError;
 use crate::auth::discovery::under;
-use crate::http::{Answer, Download, Request, same_origin};
+use crate::http::{Answer, Request, same_origin};
 use crate::page::{Page, PageText};
 use crate::plan::Task;
 use crate::polite::Got;
@@ -26,16 +27,12 @@ use crate::time;
 pub(super) const GROUP: &str = "group:";
 /// Lines stored in one commit.
 const LINES_PER_PAGE: usize = 500;
-/// Longest line, in bytes; the store takes no larger resource either.
-const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest wait between two looks at an export, in seconds. Five hours were seen asked for.
 const POLL_WAIT_MAX_S: u64 = 300;
 /// Wait when none is asked for, in seconds.
 const POLL_WAIT_DEFAULT_S: u64 = 30;
 /// Looks in one run; then the export is left for the next run, which goes on waiting.
 const POLLS_MAX: u32 = 288;
-/// Redirects of one file followed.
-const REDIRECTS_MAX: u32 = 3;
 
 /// What the export made.
 struct Manifest {
@@ -350,103 +347,4 @@ fn manifest(answer: &Answer, address: &Url) -> Result<Manifest, EhrError> {
             .get("error")
             .is_some_and(|errors| errors.items().next().is_some()),
     })
-}
-
-/// A file in arrival, cut into lines; never more than one line and one piece in memory.
-struct Lines {
-    download: Download,
-    buffer: Vec<u8>,
-    ended: bool,
-}
-
-impl Lines {
-    /// Opens the file. The token goes to the EHR's own server only, not along a redirect to a file store.
-    async fn open(run: &Run, url: &Url, requires_token: bool) -> Result<Self, EhrError> {
-        let mut url = url.clone();
-        for _ in 0..REDIRECTS_MAX {
-            let mut request = Request::get(url.clone()).header("accept", "application/fhir+ndjson");
-            if requires_token && same_origin(&url, &run.tenant.fhir_base) {
-                let token = run.polite.tokens().token().await?;
-                let authorization = token.authorization().into_iter();
-                request
-                    .headers
-                    .extend(authorization.map(|text| ("authorization".to_owned(), text)));
-            }
-            let download = run.http.download(request).await?;
-            match download.status {
-                200 => {
-                    return Ok(Self {
-                        download,
-                        buffer: Vec::new(),
-                        ended: false,
-                    });
-                }
-                301 | 302 | 303 | 307 | 308 => {
-                    let headers = &download.headers;
-                    let place = headers.iter().find(|(name, _)| name == "location");
-                    let place = place.and_then(|(_, text)| url.join(text).ok());
-                    url = place.ok_or_else(|| {
-                        EhrError::Answer("an export file redirects nowhere".to_owned())
-                    })?;
-                }
-                status => {
-                    return Err(EhrError::Answer(format!("an export file: status {status}")));
-                }
-            }
-        }
-        Err(EhrError::Answer(
-            "an export file redirects too often".to_owned(),
-        ))
-    }
-
-    async fn line(&mut self) -> Result<Option<String>, EhrError> {
-        loop {
-            if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=at).collect();
-                return text(line).map(Some);
-            }
-            if self.ended {
-                let rest = std::mem::take(&mut self.buffer);
-                return (!rest.is_empty()).then(|| text(rest)).transpose();
-            }
-            if self.buffer.len() > LINE_BYTES_MAX {
-                return Err(EhrError::Answer(format!(
-                    "a line of an export file has more than {LINE_BYTES_MAX} bytes"
-                )));
-            }
-            match self.download.chunk().await? {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                None => self.ended = true,
-            }
-        }
-    }
-
-    async fn skip(&mut self, count: usize) -> Result<(), EhrError> {
-        for _ in 0..count {
-            if self.line().await?.is_none() {
-                return Err(EhrError::Answer(
-                    "an export file is shorter than before".to_owned(),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Up to `count` lines, and whether the file ends after them.
-    async fn take(&mut self, count: usize) -> Result<(Vec<String>, bool), EhrError> {
-        let mut lines = Vec::new();
-        while lines.len() < count {
-            match self.line().await? {
-                Some(line) => lines.push(line),
-                None => return Ok((lines, true)),
-            }
-        }
-        Ok((lines, false))
-    }
-}
-
-fn text(bytes: Vec<u8>) -> Result<String, EhrError> {
-    String::from_utf8(bytes)
-        .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-        .map_err(|_| EhrError::Answer("an export file is not UTF-8".to_owned()))
 }

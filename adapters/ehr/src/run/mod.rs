@@ -4,7 +4,9 @@
 //! Leaves out scheduling: the server decides when to run.
 
 mod bulk;
+mod file;
 mod prepare;
+mod provenance;
 mod vanish;
 mod walk;
 

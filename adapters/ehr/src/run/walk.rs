@@ -163,7 +163,7 @@ impl Run {
         missed: Vec<SourceKey>,
         counts: Counts,
     ) -> Result<WalkState, EhrError> {
-        let provenance = super::prepare::provenance(self, task, &state, &raw, &prepared.writes);
+        let provenance = super::provenance::provenance(self, task, &state, &raw, &prepared.writes);
         let ended = state.under_way.is_none();
         let evidence = ended.then(|| crate::evidence::of_walk(&task.walk, &state));
         let page = PageCommit {
@@ -369,9 +369,4 @@ fn inactive(body: Option<Value>, local: &str, other: &str) -> Value {
     }
     identity::link(&mut patient, other, "replaced-by");
     patient
-}
-
-/// The source's time as text, for Provenance.
-pub(super) fn instant_text(instant: Instant) -> String {
-    instant.to_fhir()
 }
