@@ -174,8 +174,13 @@ fn page(state: &mut State, mut rows: Vec<Row>, size: usize, request: &Request) -
         );
         state.sessions.insert(session, (rest, size));
     }
+    let asked = rows.first().map(|row| row.patient.clone());
+    let foreign = state.world.rows.iter().find(|row| {
+        state.faults.foreign_rows && asked.as_ref().is_some_and(|asked| *asked != row.patient)
+    });
     let mut entries: Vec<Value> = rows
         .iter()
+        .chain(foreign)
         .map(|row| {
             let body = state.world.render(row, &state.base, false);
             object([

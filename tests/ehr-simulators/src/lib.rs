@@ -47,6 +47,8 @@ pub struct Faults {
     pub forbidden: Vec<String>,
     /// Epic: kinds of data kept back, as a 59204 warning on every page.
     pub withheld: Vec<String>,
+    /// Epic: every page also holds a row of somebody else.
+    pub foreign_rows: bool,
     /// Oracle: a changed row shows up again on a later page with a higher version.
     pub repeat_rows: bool,
     /// Oracle: the patient's own view, with results masked.

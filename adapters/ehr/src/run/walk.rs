@@ -37,7 +37,7 @@ impl Run {
             };
             if way.pages >= PAGES_MAX {
                 let text = format!("more than {PAGES_MAX} pages");
-                return self.give_up(task, state, &text).await;
+                return self.give_up(task, state, Bytes::new(), &text).await;
             }
             let url = match &way.next {
                 Some(text) => Url::parse(text)
@@ -46,7 +46,13 @@ impl Run {
             };
             match self.polite.get(&url).await? {
                 Got::Answer(answer) => {
-                    let page = page::read(&answer, &url, &self.tenant.profile)?;
+                    let page = match page::read(&answer, &url, &self.tenant.profile) {
+                        Ok(page) => page,
+                        Err(error) => {
+                            let raw = answer.body.clone();
+                            return self.give_up(task, state, raw, &error.to_string()).await;
+                        }
+                    };
                     let ended = page.next.is_none();
                     state = self
                         .keep_page(task, state, way, answer.body.clone(), page)
@@ -76,7 +82,8 @@ impl Run {
                     }
                     _ => {
                         let text = format!("refused with {}", notice.code);
-                        return self.give_up(task, state, &text).await;
+                        let raw = answer.body.clone();
+                        return self.give_up(task, state, raw, &text).await;
                     }
                 },
             }
@@ -213,14 +220,20 @@ impl Run {
         Ok(())
     }
 
-    /// The walk cannot go on; the cursor stays and the reason is kept for the evidence.
-    async fn give_up(&self, task: &Task, mut state: WalkState, why: &str) -> Result<(), EhrError> {
+    /// The walk cannot go on; the cursor stays, and the answer and the reason are kept for the evidence.
+    async fn give_up(
+        &self,
+        task: &Task,
+        mut state: WalkState,
+        raw: Bytes,
+        why: &str,
+    ) -> Result<(), EhrError> {
         state.revision += 1;
         state.under_way = None;
         state.failure = Some(why.to_owned());
         let nothing = Prepared::default();
         let counts = Counts::default();
-        self.commit(task, state, Bytes::new(), nothing, Vec::new(), counts)
+        self.commit(task, state, raw, nothing, Vec::new(), counts)
             .await?;
         Err(EhrError::Answer(why.to_owned()))
     }

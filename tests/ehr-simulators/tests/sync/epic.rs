@@ -112,6 +112,27 @@ async fn a_stop_at_any_page_boundary_loses_and_doubles_nothing() {
     }
 }
 
+/// A row of somebody else on a page is rejected, counted and named as a gap; it is stored with its own patient only.
+///
+/// Verifies: RC-002
+#[tokio::test]
+async fn rows_of_another_patient_are_rejected() {
+    let stage = Stage::open(Vendor::Epic, 2, 12).await;
+    stage
+        .simulator
+        .with(|state| state.faults.foreign_rows = true);
+    let report = stage.run().await;
+    assert!(report.counts.rejected > 0);
+    assert_eq!(report.counts.new, 2 + 24);
+    stage.assert_equal();
+    let evidence = stage.memory.live("Basic");
+    let named = evidence.iter().any(|(_, body)| {
+        body.to_string()
+            .contains("resources that could not be used")
+    });
+    assert!(named);
+}
+
 /// A row that vanished is kept after one sweep and deleted after two.
 #[tokio::test]
 async fn vanished_rows_become_tombstones_after_two_sweeps() {
