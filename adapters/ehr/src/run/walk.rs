@@ -4,7 +4,6 @@
 //! Leaves out concurrency: one walk has one request in flight, because an Epic page session allows no more.
 
 use bytes::Bytes;
-use fhir_core::ids::Instant;
 use fhir_core::json::{Map, Value};
 use reqwest::Url;
 
