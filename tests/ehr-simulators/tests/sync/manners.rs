@@ -263,3 +263,47 @@ async fn doctor_and_plan_explain_without_secrets() {
     let text = ehr::cli::plan(stage.tenant.clone(), stage.clock.clone()).await;
     assert!(text.is_err());
 }
+
+/// A process that dies in the middle of a request, at any request: the next run makes the copy whole.
+///
+/// Verifies: SRS-027, RC-009
+#[tokio::test]
+async fn a_run_dropped_at_any_request_loses_and_doubles_nothing() {
+    for vendor in [Vendor::Epic, Vendor::Oracle] {
+        for limit in 1..16 {
+            let stage = Stage::open(vendor, 2, 30).await;
+            {
+                let run = stage.run_with(stage.memory.clone());
+                let reached = async {
+                    while stage.simulator.requests() < limit {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = reached => {}
+                    _ = run.run() => {}
+                }
+            }
+            stage.run().await;
+            stage.assert_equal();
+            for (id, _) in stage.memory.live("Observation") {
+                assert_eq!(stage.memory.versions("Observation", &id), 1);
+            }
+        }
+    }
+}
+
+/// When a rule changes, copies made by the older one are made again at the next sweep, with the same digits.
+#[tokio::test]
+async fn a_changed_rule_makes_copies_again() {
+    let mut stage = Stage::open(Vendor::Oracle, 1, 20).await;
+    stage.run().await;
+    stage.tenant = with(&stage.tenant, |tenant| {
+        tenant.rules.version = "2".to_owned();
+    });
+    stage.advance_s(8 * 86_400);
+    let report = stage.run().await;
+    assert_eq!((report.counts.new, report.counts.changed), (0, 1 + 20));
+    stage.assert_equal();
+}
