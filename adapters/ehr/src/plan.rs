@@ -4,6 +4,7 @@
 //! Leaves out requests: making a plan asks nothing and writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fhir_core::ids::Instant;
 use fhir_core::json::{Document, ValueRef};
@@ -23,7 +24,7 @@ pub struct Task {
     /// Its cursor.
     pub walk: WalkKey,
     /// How it is asked.
-    pub search: Search,
+    pub search: Arc<Search>,
 }
 
 /// Everything to do, and everything not to do with the reason.
@@ -118,7 +119,7 @@ pub fn make(
                 ));
             }
         }
-        tasks_of(&mut plan, tenant, patients, granted, &search);
+        tasks_of(&mut plan, tenant, patients, granted, &Arc::new(search));
     }
     plan
 }
@@ -128,7 +129,7 @@ fn tasks_of(
     tenant: &Tenant,
     patients: &[String],
     granted: &Granted,
-    search: &Search,
+    search: &Arc<Search>,
 ) {
     let name = &search.resource_type;
     let categories: Vec<Option<String>> = match search.by {

@@ -3,6 +3,7 @@
 //! Spec: <https://hl7.org/fhir/uv/bulkdata/export.html>.
 //! Leaves out `deleted` lists, which neither vendor sends; a sweep finds deletions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -99,12 +100,12 @@ impl Run {
                 resource_type: resource_type.to_owned(),
                 category: None,
             },
-            search: Search {
+            search: Arc::new(Search {
                 resource_type: resource_type.to_owned(),
                 by: By::Patient,
                 categories: Vec::new(),
                 changes: None,
-            },
+            }),
         }
     }
 

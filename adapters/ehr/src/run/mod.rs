@@ -238,6 +238,9 @@ impl Run {
             .collect();
         for _ in 0..MERGE_CHAIN_MAX {
             let merged = self.shared().merged.clone();
+            if merged.is_empty() {
+                break;
+            }
             let fresh: Vec<String> = merged
                 .keys()
                 .filter(|survivor| known.insert((*survivor).clone()))
