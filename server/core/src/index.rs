@@ -9,6 +9,16 @@ use conformance::ParamId;
 use crate::datatype::decimal::SortKey;
 use crate::ids::ResourceKey;
 
+mod convert;
+mod extract;
+mod program;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+pub use extract::{COMPOSITE_VALUES_MAX, Context, Extractor};
+pub use program::{ComponentDefinition, ParamDefinition, Problem};
+
 /// One value of one search parameter of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IndexEntry<'a> {
