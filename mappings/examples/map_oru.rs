@@ -6,6 +6,10 @@ use std::time::Instant;
 
 use mappings::{Context, Library, Select, SourceTree, sample};
 
+/// The server's allocator, so that the numbers are the server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn message() -> String {
     let mut text = String::from(
         "MSH|^~\\&|LAB|NORTH|||20240301120000+0100||ORU^R01^ORU_R01|M1|P|2.5.1\n\

@@ -425,9 +425,10 @@ impl<'e> Compiler<'e> {
         let Some((_, file, map)) = self.environment.maps.get(map) else {
             return;
         };
+        let unit = found.element.path == "Quantity.code";
         let wrong: Vec<_> = map
             .targets()
-            .filter(|t| !self.code_allowed(&t.code, found))
+            .filter(|t| !self.code_allowed(&t.code, found) || (unit && !crate::unit::is_ucum(&t.code)))
             .collect();
         for target in wrong {
             let message = format!("`{}` is not in R4's value set of `{label}`", target.code);

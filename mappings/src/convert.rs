@@ -76,6 +76,7 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         // These look at places and never come here: the loader lets them stand only right behind a path.
         Converter::Text
         | Converter::Lines
+        | Converter::Join(_)
         | Converter::Authority
         | Converter::EntityAuthority
         | Converter::Type(_) => Ok((text.into(), None)),

@@ -19,6 +19,7 @@ files! {
     "code/hl70201-contact-point-use.tsv",
     "code/hl70202-contact-point-system.tsv",
     "code/hl70396-coding-system.tsv",
+    "code/unit-ucum.tsv",
     "hl7v2/adt-patient.yaml",
     "hl7v2/oru-observation.yaml",
     "hl7v2/segment/obx-observation.yaml",

@@ -6,6 +6,7 @@
 //! Left out on purpose: merging with what is stored.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -32,6 +33,9 @@ use crate::{unit, uri};
 pub const RESOURCES_MAX: usize = 50_000;
 /// Most issues kept for one source; a fault in every field of a large message would bury the first ones.
 pub const ISSUES_MAX: usize = 1_000;
+
+/// Most units remembered during a run; results use a few dozen.
+const UNITS_KEPT_MAX: usize = 64;
 
 /// Runs a mapping on a source.
 pub(crate) fn run(
@@ -99,9 +103,13 @@ struct Run<'a> {
     hits: usize,
     /// What was told already: one fault of one place is one issue, however many elements it touches.
     told: HashSet<(Code, Option<Position>)>,
+    units: RefCell<Vec<KnownUnit>>,
     /// True while a key is tried out: what is odd there is told by the element that holds it.
     quiet: bool,
 }
+
+/// A unit, whether it is UCUM and whether that is beyond doubt.
+type KnownUnit = (Box<str>, (bool, bool));
 
 struct Made<'a> {
     rule: &'a str,
@@ -134,6 +142,7 @@ impl<'a> Run<'a> {
             ids: HashMap::new(),
             hits: 0,
             told: HashSet::new(),
+            units: RefCell::new(Vec::new()),
             quiet: false,
         }
     }
@@ -579,6 +588,11 @@ impl<'a> Run<'a> {
             }
             Some(Converter::Authority) => return self.authority(place, 1),
             Some(Converter::EntityAuthority) => return self.authority(place, 2),
+            Some(Converter::Join(components)) => {
+                return self
+                    .join(&components, place)
+                    .and_then(|text| self.chain(rest, text, place));
+            }
             Some(Converter::Text) => self.scope.whole_text(place),
             _ => self.scope.content(place),
         };
@@ -673,7 +687,9 @@ impl<'a> Run<'a> {
         place: &Place<'a>,
     ) -> (Result<Option<Value>, Code>, Vec<Range<u32>>) {
         if let Place::Json(value) = place {
-            return (script.run_on_json(*value), vec![self.scope.leaves(place)]);
+            let named = script.paths.iter().filter_map(|(_, path)| self.scope.one(place, path));
+            let leaves = named.map(|(at, _)| self.scope.leaves(&at)).collect();
+            return (script.run_on_json(*value), leaves);
         }
         let mut leaves = Vec::new();
         let mut texts: Vec<(&str, Cow<'_, str>)> = Vec::new();
@@ -692,23 +708,7 @@ impl<'a> Run<'a> {
 
     /// The URI of an HD, whose three parts start at component `first`.
     fn authority(&mut self, place: &Place<'a>, first: u16) -> Option<Value> {
-        let part = |n: u16| {
-            let base = Base::Value("".into());
-            let path = crate::path::Hl7Path {
-                base,
-                field: 0,
-                repetition: 0,
-                component: n,
-                subcomponent: 0,
-            };
-            let (at, _) = self.scope.one(place, &Path::Hl7(path))?;
-            if let Content::Text(text, leaves) = self.scope.content(&at) {
-                Some((text, leaves))
-            } else {
-                None
-            }
-        };
-        let parts = [part(first), part(first + 1), part(first + 2)];
+        let parts = [first, first + 1, first + 2].map(|n| self.part(n, place));
         let text = |n: usize| {
             parts
                 .get(n)
@@ -733,6 +733,40 @@ impl<'a> Run<'a> {
             self.arrived(range);
         }
         Some(Value::from(uri))
+    }
+
+    /// Components of a place as one text.
+    fn join(&mut self, components: &[u16], place: &Place<'a>) -> Option<Value> {
+        let mut joined = String::new();
+        for n in components.iter().filter(|n| **n > 0) {
+            let Some((text, leaves)) = self.part(*n, place) else {
+                continue;
+            };
+            if !joined.is_empty() {
+                joined.push(' ');
+            }
+            joined.push_str(&text);
+            self.arrived(leaves);
+        }
+        (!joined.is_empty()).then(|| Value::from(joined))
+    }
+
+    /// What stands in component `n` of a place.
+    fn part(&self, n: u16, place: &Place<'a>) -> Option<(Cow<'a, str>, Range<u32>)> {
+        let base = Base::Value("".into());
+        let path = crate::path::Hl7Path {
+            base,
+            field: 0,
+            repetition: 0,
+            component: n,
+            subcomponent: 0,
+        };
+        let (at, _) = self.scope.one(place, &Path::Hl7(path))?;
+        if let Content::Text(text, leaves) = self.scope.content(&at) {
+            Some((text, leaves))
+        } else {
+            None
+        }
     }
 
     /// Notes that leaves have arrived at the current element.
@@ -805,8 +839,8 @@ impl<'a> Run<'a> {
             Test::Date => time::date(text).is_ok(),
             Test::DateTime => time::date_time(text, &self.tools.clock).is_ok(),
             Test::Time => time::time(text).is_ok(),
-            Test::Ucum => unit::is_ucum(text),
-            Test::UcumBeyondDoubt => unit::is_ucum_beyond_doubt(text),
+            Test::Ucum => self.ucum(text).0,
+            Test::UcumBeyondDoubt => self.ucum(text).1,
             Test::Map(index) => self
                 .tools
                 .maps
@@ -814,6 +848,19 @@ impl<'a> Run<'a> {
                 .is_some_and(|(_, _, map)| map.get(text).is_some()),
         };
         holds != term.negated
+    }
+
+    /// Whether a text is UCUM, and beyond doubt. A message repeats its few units, so each is looked at once.
+    fn ucum(&self, text: &str) -> (bool, bool) {
+        let mut units = self.units.borrow_mut();
+        if let Some((_, known)) = units.iter().find(|(unit, _)| **unit == *text) {
+            return *known;
+        }
+        let found = (unit::is_ucum(text), unit::is_ucum_beyond_doubt(text));
+        if units.len() < UNITS_KEPT_MAX {
+            units.push((text.into(), found));
+        }
+        found
     }
 
     fn issue(&mut self, code: Code, place: Option<&Place<'a>>) {

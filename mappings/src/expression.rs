@@ -2,7 +2,7 @@
 //!
 //! Left out on purpose: what an element needs. [`crate::compile`] checks that against the R4 definitions.
 
-use crate::language::{Condition, Converter, Piped, Read, Start, Term, Test};
+use crate::language::{Condition, Converter, JOIN_MAX, Piped, Read, Start, Term, Test};
 use crate::path::{Notation, Path};
 use crate::script::Script;
 
@@ -57,6 +57,7 @@ fn piped(text: &str, names: &Names<'_>) -> Result<Piped, String> {
             c,
             Converter::Text
                 | Converter::Lines
+                | Converter::Join(_)
                 | Converter::Authority
                 | Converter::EntityAuthority
                 | Converter::Type(_)
@@ -79,6 +80,9 @@ fn converter(text: &str, names: &Names<'_>) -> Result<Converter, String> {
     }
     if let Some(name) = text.strip_prefix("coding ") {
         return map(name.trim()).map(Converter::Coding);
+    }
+    if let Some(list) = text.strip_prefix("join ") {
+        return join(list);
     }
     if text.ends_with(']') {
         return (names.types)(text)
@@ -108,6 +112,22 @@ fn converter(text: &str, names: &Names<'_>) -> Result<Converter, String> {
         "entity-authority" => Converter::EntityAuthority,
         _ => return Err(format!("there is no converter `{text}`")),
     })
+}
+
+fn join(list: &str) -> Result<Converter, String> {
+    let mut components = [0; JOIN_MAX];
+    let mut numbers = list.split_whitespace();
+    for (slot, number) in components.iter_mut().zip(&mut numbers) {
+        *slot = number
+            .parse()
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| format!("`join {list}`: components by number"))?;
+    }
+    if numbers.next().is_some() {
+        return Err(format!("`join {list}`: at most {JOIN_MAX} components"));
+    }
+    Ok(Converter::Join(components))
 }
 
 fn term(text: &str, names: &Names<'_>) -> Result<Term, String> {

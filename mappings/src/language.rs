@@ -182,6 +182,9 @@ pub(crate) enum Start {
     Literal(Box<str>),
 }
 
+/// Most components `join` takes.
+pub(crate) const JOIN_MAX: usize = 4;
+
 /// What makes FHIR of a source text. The word in mapping files stands behind each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Converter {
@@ -189,6 +192,8 @@ pub(crate) enum Converter {
     Text,
     /// `lines`: all repetitions, one line each.
     Lines,
+    /// `join 6 3 2`: these components with blanks between; zeros are none.
+    Join([u16; JOIN_MAX]),
     /// `code`
     Code,
     /// `decimal`

@@ -21,11 +21,11 @@ pub(crate) enum FileKind {
     Templates,
 }
 
+/// Names with the line each stands on.
+pub(crate) type NamesAt = Vec<(Box<str>, usize)>;
+
 /// Tells mappings from templates and lists the templates' names.
-pub(crate) fn classify(
-    file: &str,
-    node: &Node,
-) -> Result<(FileKind, Vec<(Box<str>, usize)>), LoadErrors> {
+pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, NamesAt), LoadErrors> {
     if node.get("mapping").is_some() {
         return Ok((FileKind::Mapping, Vec::new()));
     }

@@ -203,6 +203,7 @@ codes! {
     ValueRepeats Information "value-repeats" "several values; each became a component";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
+    IdentityByOtherType Warning "identity-by-other-type" "no medical record number; another kind of identifier names the patient";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";
     RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent; the first was taken";

@@ -2,7 +2,8 @@
 //!
 //! A segment path means the nearest segment of that name: the current one, else one of the same group, else one of the
 //! groups around it, where groups that repeat beside our own (other OBSERVATIONs, other ORDER_OBSERVATIONs) are not
-//! looked into, because what is said there is said about something else.
+//! looked into, because what is said there is said about something else. Outside our own group only what stands before
+//! us counts: an order that follows says nothing about us.
 //!
 //! Left out on purpose: conversion, and any mark of what was read. The ledger counts what arrived, not what was seen.
 
@@ -12,7 +13,7 @@ use std::ops::Range;
 
 use fhir_core::json::ValueRef;
 
-use crate::path::{Base, Hl7Path, Path, Step};
+use crate::path::{Base, Hl7Path, Path};
 use crate::source::{At, Hl7Tree, Leaf, Position, SegmentId, SourceTree};
 
 /// Groups up to this many segments are searched directly; larger ones are indexed once per run.
@@ -85,11 +86,7 @@ impl<'a> Scope<'a> {
     /// All places a path names that hold anything, one for each repetition when the path does not choose one.
     pub(crate) fn many(&self, from: &Place<'a>, path: &Path) -> Vec<Place<'a>> {
         match (from, path) {
-            (Place::Hl7(place), Path::Hl7(path)) => self
-                .hl7_many(place, path)
-                .into_iter()
-                .map(Place::Hl7)
-                .collect(),
+            (Place::Hl7(place), Path::Hl7(path)) => self.hl7(place, path).map(Place::Hl7).collect(),
             (Place::Json(value), Path::Json(steps)) => {
                 let found = crate::json::walk(*value, steps);
                 found
@@ -104,47 +101,56 @@ impl<'a> Scope<'a> {
 
     /// The first place a path names that holds anything, and whether there are more.
     pub(crate) fn one(&self, from: &Place<'a>, path: &Path) -> Option<(Place<'a>, bool)> {
-        if let (Place::Json(value), Path::Json(steps)) = (from, path) {
-            return self.json_one(*value, steps);
-        }
-        let mut places = self.many(from, path).into_iter();
-        let first = places.next()?;
-        Some((first, places.next().is_some()))
-    }
-
-    fn json_one(&self, value: ValueRef<'a>, steps: &[Step]) -> Option<(Place<'a>, bool)> {
-        let found = crate::json::walk(value, steps)?;
-        let mut items = found.each();
-        let first = items.next()?;
-        Some((Place::Json(first), items.next().is_some()))
-    }
-
-    fn hl7_many(&self, from: &Hl7Place, path: &Hl7Path) -> Vec<Hl7Place> {
-        let Some(tree) = self.tree() else {
-            return Vec::new();
-        };
-        let start = match &path.base {
-            Base::Value(_) => from.clone(),
-            Base::Segment(id) => {
-                let Some(segment) = self.nearest(tree, from.segment, *id) else {
-                    return Vec::new();
-                };
-                let leaves = tree.leaves_of_field(segment, path.field);
-                let at = At::new(path.field, path.repetition, 0, 0);
-                return repetitions(
-                    tree,
-                    Hl7Place {
-                        segment,
-                        at,
-                        leaves,
-                    },
-                )
-                .into_iter()
-                .filter_map(|r| descend(tree, r, path))
-                .collect();
+        match (from, path) {
+            (Place::Hl7(place), Path::Hl7(path)) => {
+                let mut places = self.hl7(place, path);
+                let first = places.next()?;
+                Some((Place::Hl7(first), places.next().is_some()))
             }
+            (Place::Json(value), Path::Json(steps)) => {
+                let found = crate::json::walk(*value, steps)?;
+                let mut items = found.each();
+                let first = items.next()?;
+                Some((Place::Json(first), items.next().is_some()))
+            }
+            _ => None,
+        }
+    }
+
+    fn hl7<'p>(
+        &self,
+        from: &Hl7Place,
+        path: &'p Hl7Path,
+    ) -> impl Iterator<Item = Hl7Place> + use<'a, 'p> {
+        let tree = self.tree();
+        let start = match (&path.base, tree) {
+            (Base::Value(_), Some(_)) => Some((from.clone(), false)),
+            (Base::Segment(id), Some(tree)) => {
+                self.nearest(tree, from.segment, *id).map(|segment| {
+                    let leaves = tree.leaves_of_field(segment, path.field);
+                    (
+                        Hl7Place {
+                            segment,
+                            at: At::new(path.field, path.repetition, 0, 0),
+                            leaves,
+                        },
+                        true,
+                    )
+                })
+            }
+            (_, None) => None,
         };
-        descend(tree, start, path).into_iter().collect()
+        let (field, value) = match start {
+            Some((place, true)) => (Some(place), None),
+            Some((place, false)) => (None, Some(place)),
+            None => (None, None),
+        };
+        let repetitions = field
+            .into_iter()
+            .flat_map(move |field| Repetitions { tree, field });
+        repetitions
+            .chain(value)
+            .filter_map(move |place| tree.and_then(|tree| descend(tree, place, path)))
     }
 
     /// The segment a path means, seen from another segment.
@@ -163,7 +169,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The last segment before ours, else the first after it, in one group.
+    /// The last segment before ours in one group; in our own group else the first after it.
     fn in_group(
         &self,
         tree: &Hl7Tree,
@@ -173,39 +179,37 @@ impl<'a> Scope<'a> {
         came_from: Option<u32>,
     ) -> Option<u32> {
         let range = tree.segments_within(group);
-        let pick = |list: &[u32]| {
-            let after = list.partition_point(|s| *s < from);
-            after
-                .checked_sub(1)
-                .and_then(|i| list.get(i))
-                .or_else(|| list.get(after))
-                .copied()
-        };
         if range.end - range.start <= SCAN_SEGMENTS_MAX {
-            return pick(&candidates(tree, id, group, came_from));
+            return nearest_of(
+                candidates(tree, id, group, came_from),
+                from,
+                came_from.is_none(),
+            );
         }
         let same_side = |entry: &IndexEntry| match (entry.came_from, came_from) {
             (None, None) => true,
             (Some(a), Some(b)) => tree.group_name(a) == tree.group_name(b),
             _ => false,
         };
-        if let Some(entry) = self
-            .index
-            .borrow()
+        let mut index = self.index.borrow_mut();
+        let known = index
             .iter()
-            .find(|e| e.id == id && e.group == group && same_side(e))
-        {
-            return pick(&entry.segments);
-        }
-        let segments = candidates(tree, id, group, came_from);
-        let found = pick(&segments);
-        self.index.borrow_mut().push(IndexEntry {
-            id,
-            group,
-            came_from,
-            segments,
+            .position(|e| e.id == id && e.group == group && same_side(e));
+        let at = known.unwrap_or_else(|| {
+            let segments = candidates(tree, id, group, came_from).collect();
+            index.push(IndexEntry {
+                id,
+                group,
+                came_from,
+                segments,
+            });
+            index.len() - 1
         });
-        found
+        let segments = index.get(at).map_or(&[][..], |e| &e.segments);
+        let after = segments.partition_point(|s| *s < from);
+        let before = after.checked_sub(1).and_then(|i| segments.get(i));
+        let next = segments.get(after).filter(|_| came_from.is_none());
+        before.or(next).copied()
     }
 
     /// What a place says as one text: the first leaf, since a component without sub-components is its own first.
@@ -293,9 +297,26 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// The last segment before `from`, else the first after it when that is allowed.
+fn nearest_of(segments: impl Iterator<Item = u32>, from: u32, after_too: bool) -> Option<u32> {
+    let mut before = None;
+    for segment in segments {
+        if segment >= from {
+            return before.or(after_too.then_some(segment));
+        }
+        before = Some(segment);
+    }
+    before
+}
+
 /// Segments of a group that may be meant, leaving out groups that stand beside the one we came from under its name.
-fn candidates(tree: &Hl7Tree, id: SegmentId, group: u32, came_from: Option<u32>) -> Vec<u32> {
-    let beside = |segment: u32| {
+fn candidates(
+    tree: &Hl7Tree,
+    id: SegmentId,
+    group: u32,
+    came_from: Option<u32>,
+) -> impl Iterator<Item = u32> {
+    let beside = move |segment: u32| {
         let mut at = tree.group_of(segment);
         let mut child = None;
         while at != group {
@@ -308,30 +329,44 @@ fn candidates(tree: &Hl7Tree, id: SegmentId, group: u32, came_from: Option<u32>)
         matches!((child, came_from), (Some(c), Some(f)) if tree.group_name(c) == tree.group_name(f))
     };
     tree.segments_within(group)
-        .filter(|s| tree.segment_id(*s) == Some(id) && !beside(*s))
-        .collect()
+        .filter(move |s| tree.segment_id(*s) == Some(id) && !beside(*s))
 }
 
-/// Splits a field into its repetitions, or keeps the one asked for.
-fn repetitions(tree: &Hl7Tree, field: Hl7Place) -> Vec<Hl7Place> {
-    let mut found: Vec<Hl7Place> = Vec::new();
-    for leaf in field.leaves.clone() {
-        let Some((at, _)) = tree.leaf(leaf) else {
-            continue;
-        };
-        if field.at.repetition > 0 && at.repetition != field.at.repetition {
-            continue;
+/// The repetitions of a field, or the one asked for.
+struct Repetitions<'a> {
+    tree: Option<&'a Hl7Tree>,
+    /// What is left of the field; `at.repetition` is the one asked for, zero for all.
+    field: Hl7Place,
+}
+
+impl Iterator for Repetitions<'_> {
+    type Item = Hl7Place;
+
+    fn next(&mut self) -> Option<Hl7Place> {
+        let tree = self.tree?;
+        let asked = self.field.at.repetition;
+        while let Some(start) = self.field.leaves.next() {
+            let (at, _) = tree.leaf(start)?;
+            if asked > 0 && at.repetition != asked {
+                continue;
+            }
+            let same = |l: &u32| {
+                tree.leaf(*l)
+                    .is_some_and(|(other, _)| other.repetition == at.repetition)
+            };
+            let end = (start + 1..self.field.leaves.end)
+                .find(|l| !same(l))
+                .unwrap_or(self.field.leaves.end);
+            self.field.leaves.start = end;
+            let at = At::new(at.field, at.repetition, 0, 0);
+            return Some(Hl7Place {
+                segment: self.field.segment,
+                at,
+                leaves: start..end,
+            });
         }
-        match found.last_mut() {
-            Some(last) if last.at.repetition == at.repetition => last.leaves.end = leaf + 1,
-            _ => found.push(Hl7Place {
-                segment: field.segment,
-                at: At::new(at.field, at.repetition, 0, 0),
-                leaves: leaf..leaf + 1,
-            }),
-        }
+        None
     }
-    found
 }
 
 /// From a repetition or component down to what a path names in it. Nothing when nothing stands there.

@@ -17,7 +17,7 @@ use jsonata_core::parser;
 use jsonata_core::value::JValue;
 
 use crate::output::Code;
-use crate::path::{Notation, Path};
+use crate::path::{Notation, Path, Step};
 
 /// Longest evaluation, in milliseconds: a thousand times what the longest shipped expression takes.
 const SCRIPT_MS_MAX: u64 = 50;
@@ -49,7 +49,7 @@ const REFUSED: [&str; 8] = [
 #[derive(Debug)]
 pub(crate) struct Script {
     ast: AstNode,
-    /// The HL7 paths it names, with their spelling.
+    /// The paths it names, with their spelling.
     pub paths: Vec<(Box<str>, Path)>,
 }
 
@@ -183,10 +183,11 @@ fn vet(
 }
 
 fn named(name: &str, notation: Notation, paths: &mut Vec<(Box<str>, Path)>) -> Result<(), String> {
-    if notation == Notation::Json {
-        return Ok(());
-    }
-    let path = Path::parse(name, notation)?;
+    let path = match notation {
+        Notation::Hl7v2 => Path::parse(name, notation)?,
+        // Any word may name a member; those of the current value count as read.
+        Notation::Json => Path::Json(vec![Step::Member(name.into())]),
+    };
     if !paths.iter().any(|(known, _)| &**known == name) {
         paths.push((name.into(), path));
     }

@@ -11,7 +11,7 @@ use crate::library::Catalog;
 use crate::output::MapIssue;
 use crate::path::Notation;
 use crate::sample;
-use crate::scope::{Place, Scope};
+use crate::scope::Scope;
 use crate::source::{SegmentId, SourceTree};
 
 /// Runs all tests; gives what failed.

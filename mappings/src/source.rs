@@ -5,6 +5,7 @@
 //!
 //! Left out on purpose: delimiters, escapes and character sets. Texts arrive decoded and unescaped.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -291,6 +292,8 @@ impl Hl7Tree {
 pub struct Hl7Builder {
     tree: Hl7Tree,
     open: Vec<GroupIndex>,
+    /// Segments so far by identifier.
+    occurrences: HashMap<SegmentId, u32>,
 }
 
 impl Hl7Builder {
@@ -310,6 +313,7 @@ impl Hl7Builder {
                 groups: vec![root],
             },
             open: vec![0],
+            occurrences: HashMap::new(),
         }
     }
 
@@ -347,13 +351,9 @@ impl Hl7Builder {
 
     /// Starts a segment in the open group; `span` are its bytes in the message as received.
     pub fn segment(&mut self, id: SegmentId, span: Range<u32>) {
-        let occurrence = self
-            .tree
-            .segments
-            .iter()
-            .rev()
-            .find(|s| s.id == id)
-            .map_or(1, |s| s.occurrence + 1);
+        let count = self.occurrences.entry(id).or_insert(0);
+        *count += 1;
+        let occurrence = *count;
         let leaves = self.tree.leaf_count();
         let group = self.open.last().copied().unwrap_or(0);
         self.tree.segments.push(SegmentNode {
