@@ -141,6 +141,9 @@ where
 
     /// Begins whatever may begin: the held message, then frames that are complete.
     async fn begin(&mut self) {
+        if self.end == Some(End::Close) {
+            return;
+        }
         if let Some(reading) = self.held.take() {
             self.commit_or_hold(reading);
         }

@@ -91,14 +91,16 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
         reader.take(at..end)?;
         at = next;
     }
-    no_control_characters(text, &body, offsets)?;
+    for span in reader.lines.segments.iter().map(|s| &s.span).chain(&reader.lines.local) {
+        no_control_characters(text, span, offsets)?;
+    }
     reader.tolerated.report(offsets, issues);
     Ok(reader.lines)
 }
 
 /// The message without framing bytes, byte order marks and blanks around it.
 fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> {
-    let blank = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}');
+    let blank = |c: char| matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}');
     let start = text.len() - text.trim_start_matches(blank).len();
     let end = start + text.get(start..).unwrap_or("").trim_end_matches(blank).len();
     if start > 0 {
@@ -114,14 +116,14 @@ fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> 
 }
 
 /// FHIR strings hold no control characters but tab and line ends, and HL7 v2 texts have to escape them.
-fn no_control_characters(text: &str, body: &Range<usize>, offsets: &Offsets) -> Result<(), Issue> {
-    let bytes = text.as_bytes().get(body.clone()).unwrap_or_default();
+fn no_control_characters(text: &str, span: &Range<u32>, offsets: &Offsets) -> Result<(), Issue> {
+    let bytes = text.as_bytes().get(span.start as usize..span.end as usize).unwrap_or_default();
     let odd = |b: &u8| *b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n') || *b == 0x7F;
     match bytes.iter().position(odd) {
         None => Ok(()),
         Some(at) => {
             let text = "a control character stands in the message; send it escaped as \\Xhh\\ or leave it out";
-            let offset = offsets.raw(to_u32(body.start + at));
+            let offset = offsets.raw(span.start.saturating_add(to_u32(at)));
             Err(Issue::new(Severity::Error, "control-character", text).at_byte(offset))
         }
     }
@@ -168,11 +170,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Does a blank line or a segment with its separator start here?
+    /// Does a segment with its separator start here, after blanks and blank lines at most?
     fn starts_line(&self, at: usize, end: usize) -> bool {
         let rest = self.text.get(at..end).unwrap_or("");
-        let rest = rest.trim_start_matches([' ', '\t']);
-        rest.is_empty() || rest.starts_with(['\r', '\n']) || {
+        let rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        rest.is_empty() || {
             let id = rest.get(..3).and_then(SegmentId::parse);
             id.is_some() && rest.as_bytes().get(3) == Some(&self.delimiters.field)
         }
@@ -181,7 +183,8 @@ impl Reader<'_> {
     fn take(&mut self, line: Range<usize>) -> Result<(), Issue> {
         let whole = self.text.get(line.clone()).unwrap_or("");
         let content = whole.trim_start_matches([' ', '\t']);
-        if content.is_empty() {
+        // NUL pads records of old files; a line of nothing else holds nothing.
+        if content.trim_matches('\0').is_empty() {
             self.tolerated.note(Fault::BlankLine, line.start);
             return Ok(());
         }

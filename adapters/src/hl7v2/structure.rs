@@ -67,14 +67,20 @@ const MERGED_PATIENT: Group =
     Group { name: "PATIENT", heads: &["PID"], members: &["PD1", "MRG", "PV1", "NTE"], groups: &[], repeats: true };
 
 /// The top of a structure is the message itself, a group that is always open.
-const fn message(groups: &'static [Group]) -> Group {
-    Group { name: "", heads: &[], members: &[], groups, repeats: false }
+const fn message(members: &'static [&'static str], groups: &'static [Group]) -> Group {
+    Group { name: "", heads: &[], members, groups, repeats: false }
 }
 
-const ORU: Group = message(&[PATIENT_RESULT]);
-const ADT: Group = message(&[PROCEDURE, INSURANCE]);
-const MERGE: Group = message(&[MERGED_PATIENT]);
-const FLAT: Group = message(&[]);
+const ORU: Group = message(&["SFT", "UAC"], &[PATIENT_RESULT]);
+const ADT: Group = message(
+    &[
+        "ACC", "AL1", "ARV", "DB1", "DG1", "DRG", "EVN", "GT1", "IAM", "MRG", "NK1", "OBX", "PD1", "PDA", "PID", "PV1",
+        "PV2", "SFT", "UAC", "UB1", "UB2",
+    ],
+    &[PROCEDURE, INSURANCE],
+);
+const MERGE: Group = message(&["SFT", "UAC", "EVN"], &[MERGED_PATIENT]);
+const FLAT: Group = message(&[], &[]);
 
 /// Event and message structure, where the structure is not named after the event.
 const EVENTS: &[(&str, &str)] = &[
