@@ -19,23 +19,32 @@ pub(crate) const SEARCH_PARAMS: &str = include_str!("../generated/search_params.
 const COMPARTMENTS: &str = include_str!("../generated/compartments.tsv");
 const CODES: &str = include_str!("../generated/codes.tsv");
 
-/// Parses all tables.
+/// Parses all tables, the two long ones side by side: this is on the way of every start.
 pub(crate) fn load() -> Definitions {
-    let resource_types = resource_types();
-    let elements = elements();
-    let search_params = search_params(&resource_types);
-    let (compartments, compartment_params) = compartments(&resource_types);
-    Definitions {
-        type_kinds: type_kinds(&resource_types),
-        children: children(&elements),
-        params_of_type: params_of_type(&resource_types, &search_params),
-        code_lists: code_lists(),
-        resource_types,
-        elements,
-        search_params,
-        compartments,
-        compartment_params,
-    }
+    std::thread::scope(|scope| {
+        let elements = scope.spawn(|| {
+            let elements = elements();
+            (children(&elements), elements)
+        });
+        let resource_types = resource_types();
+        let search_params = search_params(&resource_types);
+        let (compartments, compartment_params) = compartments(&resource_types);
+        let types = types(&resource_types);
+        let params_of_type = params_of_type(&resource_types, &search_params);
+        let code_lists = code_lists();
+        let (children, elements) = elements.join().unwrap_or_else(|_| broken("elements.tsv"));
+        Definitions {
+            resource_types,
+            types,
+            elements,
+            children,
+            search_params,
+            params_of_type,
+            compartments,
+            compartment_params,
+            code_lists,
+        }
+    })
 }
 
 /// The rows of a table without its header, cut into exactly `N` cells.
@@ -55,6 +64,16 @@ fn rows<const N: usize>(table: &'static str) -> impl Iterator<Item = [&'static s
                 cells
             }
         })
+}
+
+/// All rows made into values, in one allocation.
+fn read<const N: usize, T>(
+    table: &'static str,
+    value: impl FnMut([&'static str; N]) -> T,
+) -> Vec<T> {
+    let mut values = Vec::with_capacity(table.lines().count());
+    values.extend(rows(table).map(value));
+    values
 }
 
 fn broken(row: &str) -> ! {
@@ -78,62 +97,65 @@ fn resource_type(types: &[ResourceTypeDef], name: &str) -> ResourceTypeId {
     ResourceTypeId(u16::try_from(index).unwrap_or_else(|_| broken(name)))
 }
 
-fn type_kinds(resource_types: &[ResourceTypeDef]) -> HashMap<&'static str, TypeKind> {
-    let data_types = rows(TYPES).map(|[name, kind, _base, regex]| {
+fn types(resource_types: &[ResourceTypeDef]) -> HashMap<&'static str, (TypeKind, &'static str)> {
+    let data_types = rows(TYPES).map(|[name, kind, base, regex]| {
         let regex = (!regex.is_empty()).then_some(regex);
-        (
-            name,
-            if kind == "primitive" {
-                TypeKind::Primitive { regex }
-            } else {
-                TypeKind::Complex
-            },
-        )
+        let is_primitive = kind == "primitive";
+        let kind = if is_primitive {
+            TypeKind::Primitive { regex }
+        } else {
+            TypeKind::Complex
+        };
+        (name, (kind, base))
     });
+    let resources = resource_types.iter();
     data_types
-        .chain(
-            resource_types
-                .iter()
-                .map(|definition| (definition.name, TypeKind::Resource)),
-        )
+        .chain(resources.map(|definition| (definition.name, (TypeKind::Resource, definition.base))))
         .collect()
 }
 
 fn elements() -> Vec<Element> {
-    rows(ELEMENTS)
-        .map(
-            |[
-                path,
-                min,
-                max,
-                types,
-                content_reference,
-                strength,
-                value_set,
-                flags,
-            ]| Element {
-                name: path
-                    .rsplit_once('.')
-                    .map_or_else(|| broken(path), |(_, name)| name),
-                path,
-                min: min.parse().unwrap_or_else(|_| broken(path)),
-                max: match max {
-                    "1" => Max::One,
-                    "*" => Max::Many,
-                    number => Max::Exactly(number.parse().unwrap_or_else(|_| broken(path))),
-                },
-                types: if types.is_empty() {
-                    Vec::new()
-                } else {
-                    types.split('|').map(element_type).collect()
-                },
-                content_reference: (!content_reference.is_empty()).then_some(content_reference),
-                binding: binding(strength, value_set),
-                is_summary: flags.contains('S'),
-                is_modifier: flags.contains('M'),
-            },
-        )
-        .collect()
+    read(ELEMENTS, element)
+}
+
+fn element(cells: [&'static str; 8]) -> Element {
+    let [
+        path,
+        min,
+        max,
+        types,
+        content_reference,
+        strength,
+        value_set,
+        flags,
+    ] = cells;
+    Element {
+        name: path
+            .rsplit_once('.')
+            .map_or_else(|| broken(path), |(_, name)| name),
+        path,
+        min: min.parse().unwrap_or_else(|_| broken(path)),
+        max: match max {
+            "1" => Max::One,
+            "*" => Max::Many,
+            number => Max::Exactly(number.parse().unwrap_or_else(|_| broken(path))),
+        },
+        types: element_types(types),
+        content_reference: (!content_reference.is_empty()).then_some(content_reference),
+        binding: binding(strength, value_set),
+        is_summary: flags.contains('S'),
+        is_modifier: flags.contains('M'),
+    }
+}
+
+fn element_types(cell: &'static str) -> Vec<ElementType> {
+    let mut types = Vec::with_capacity(cell.split('|').count());
+    types.extend(
+        cell.split('|')
+            .filter(|part| !part.is_empty())
+            .map(element_type),
+    );
+    types
 }
 
 fn element_type(cell: &'static str) -> ElementType {
@@ -184,40 +206,43 @@ fn parent(path: &'static str) -> &'static str {
 }
 
 fn search_params(types: &[ResourceTypeDef]) -> Vec<SearchParam> {
-    rows(SEARCH_PARAMS)
-        .zip(1_u16..)
-        .map(|(cells, number)| {
-            let [
-                base,
-                code,
-                kind,
-                url,
-                expression,
-                targets,
-                components,
-                comparators,
-                or,
-                and,
-                description,
-            ] = cells;
-            let kind = ParamType::from_code(kind).unwrap_or_else(|| broken(url));
-            SearchParam {
-                id: ParamId(number),
-                base: resource_type(types, base),
-                code,
-                url,
-                kind,
-                expression,
-                targets: targets_of(types, targets),
-                components: list(components, ";;").map(component).collect(),
-                comparators: list(comparators, ",").collect(),
-                modifiers: kind.modifiers(),
-                multiple_or: or != "false",
-                multiple_and: and != "false",
-                description,
-            }
-        })
-        .collect()
+    let mut numbers = 1_u16..;
+    read(SEARCH_PARAMS, |cells| {
+        let number = numbers.next().unwrap_or_else(|| broken("too many rows"));
+        search_param(types, ParamId(number), cells)
+    })
+}
+
+fn search_param(types: &[ResourceTypeDef], id: ParamId, cells: [&'static str; 11]) -> SearchParam {
+    let [
+        base,
+        code,
+        kind,
+        url,
+        expression,
+        targets,
+        components,
+        comparators,
+        or,
+        and,
+        description,
+    ] = cells;
+    let kind = ParamType::from_code(kind).unwrap_or_else(|| broken(url));
+    SearchParam {
+        id,
+        base: resource_type(types, base),
+        code,
+        url,
+        kind,
+        expression,
+        targets: targets_of(types, targets),
+        components: list(components, ";;").map(component).collect(),
+        comparators: list(comparators, ",").collect(),
+        modifiers: kind.modifiers(),
+        multiple_or: or != "false",
+        multiple_and: and != "false",
+        description,
+    }
 }
 
 fn targets_of(types: &[ResourceTypeDef], cell: &'static str) -> Vec<ResourceTypeId> {

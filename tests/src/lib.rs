@@ -1,1 +1,8 @@
-//! placeholder
+//! What tests and benchmarks share: a client, a load, a synthetic population, programs as processes.
+
+pub mod bench;
+pub mod http_client;
+pub mod load;
+pub mod mllp_client;
+pub mod process;
+pub mod synthetic;

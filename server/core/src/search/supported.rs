@@ -1,0 +1,130 @@
+//! What can be searched: the same tables that dispatch, told to people and to the CapabilityStatement.
+//!
+//! Spec: <https://hl7.org/fhir/R4/capabilitystatement-definitions.html#CapabilityStatement.rest.resource.searchParam>
+
+use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
+
+use super::text::shown;
+use super::value::{PREFIXES, type_row};
+use crate::issue::{ErrorKind, Problem};
+
+/// Parameters the specification has and this server refuses, with the reason.
+pub const REFUSED: [(&str, &str); 6] = [
+    ("_text", "full text search is not supported yet"),
+    ("_content", "full text search is not supported yet"),
+    ("_filter", "filter expressions are not supported yet"),
+    ("_list", "searching members of a list is not supported yet"),
+    ("_query", "named queries are not supported yet"),
+    ("_type", "it belongs to a search of the whole system"),
+];
+
+/// Parameters that shape the result instead of selecting resources.
+pub const RESULT_PARAMETERS: [&str; 11] = [
+    "_sort",
+    "_count",
+    "_total",
+    "_summary",
+    "_elements",
+    "_include",
+    "_revinclude",
+    "_contained",
+    "_containedType",
+    "_format",
+    "_pretty",
+];
+
+/// A parameter as a client may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupportedParam {
+    /// The definition.
+    pub param: &'static SearchParam,
+    /// Its modifiers, without colon.
+    pub modifiers: Vec<&'static str>,
+    /// Its prefixes.
+    pub prefixes: Vec<&'static str>,
+}
+
+/// Every parameter of a type that works, sorted by code.
+pub fn parameters(resource_type: ResourceTypeId) -> Vec<SupportedParam> {
+    working(resource_type)
+        .map(|param| SupportedParam {
+            param,
+            modifiers: modifier_names(param),
+            prefixes: prefix_names(param),
+        })
+        .collect()
+}
+
+/// Modifiers of a parameter that work.
+pub fn modifier_names(param: &SearchParam) -> Vec<&'static str> {
+    let row = type_row(param.kind);
+    let own = row
+        .modifiers
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| param.code != "_id" || *name == "not");
+    let types = param
+        .targets
+        .iter()
+        .map(|target| target.name())
+        .filter(|_| param.kind == ParamType::Reference);
+    std::iter::once("missing").chain(own).chain(types).collect()
+}
+
+/// Prefixes of a parameter.
+pub fn prefix_names(param: &SearchParam) -> Vec<&'static str> {
+    let takes_prefix = type_row(param.kind).takes_prefix;
+    PREFIXES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|_| takes_prefix)
+        .collect()
+}
+
+/// Parameters of a type that can be sorted by.
+pub fn sortable(resource_type: ResourceTypeId) -> impl Iterator<Item = &'static SearchParam> {
+    working(resource_type)
+        .filter(|param| !matches!(param.kind, ParamType::Composite | ParamType::Special))
+}
+
+/// A parameter of a type by its code.
+///
+/// # Errors
+/// `unknown-parameter`, naming what the type has
+pub fn parameter(
+    resource_type: ResourceTypeId,
+    code: &str,
+) -> Result<&'static SearchParam, Problem> {
+    if let Some((name, reason)) = REFUSED.iter().find(|(name, _)| *name == code) {
+        return Err(
+            Problem::new(ErrorKind::UNKNOWN_PARAMETER, format!("`{name}`: {reason}")).at(*name),
+        );
+    }
+    match Definitions::r4().search_param(resource_type, code) {
+        Some(param) if is_working(param) => Ok(param),
+        _ => Err(unknown(resource_type, code)),
+    }
+}
+
+fn unknown(resource_type: ResourceTypeId, code: &str) -> Problem {
+    let names: Vec<&str> = working(resource_type).map(|param| param.code).collect();
+    let code = shown(code);
+    let text = format!(
+        "`{}` has no search parameter `{code}`; it has: {}",
+        resource_type.name(),
+        names.join(", ")
+    );
+    Problem::new(ErrorKind::UNKNOWN_PARAMETER, text).at(code)
+}
+
+fn working(resource_type: ResourceTypeId) -> impl Iterator<Item = &'static SearchParam> {
+    Definitions::r4()
+        .search_params(resource_type)
+        .iter()
+        .filter(|param| is_working(param))
+}
+
+/// A definition without expression has nothing to search in.
+fn is_working(param: &SearchParam) -> bool {
+    !param.expression.is_empty() && REFUSED.iter().all(|(name, _)| *name != param.code)
+}

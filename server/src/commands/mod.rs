@@ -1,0 +1,29 @@
+//! One file for each command of the program.
+
+pub mod check;
+pub mod demo;
+pub mod import;
+pub mod reindex;
+pub mod send;
+pub mod serve;
+pub mod settings;
+
+use std::future::Future;
+
+/// Runs a future to its end on a runtime with a thread for each core.
+pub fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| format!("the runtime cannot start: {e}"))?.block_on(work)
+}
+
+/// Resolves when the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.
+pub async fn stop_signal() -> Result<(), String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

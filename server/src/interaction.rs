@@ -1,0 +1,84 @@
+//! The interactions the server offers, by the names FHIR gives them; one list for routes, metrics and audit.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html>, <https://hl7.org/fhir/R4/valueset-type-restful-interaction.html>
+
+/// One kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Interaction {
+    /// `GET [base]/metadata`
+    Capabilities,
+    /// `GET [base]/[type]/[id]`
+    Read,
+    /// `GET [base]/[type]/[id]/_history/[vid]`
+    Vread,
+    /// `PUT [base]/[type]/[id]`
+    Update,
+    /// `DELETE [base]/[type]/[id]`
+    Delete,
+    /// `POST [base]/[type]`
+    Create,
+    /// `GET [base]/[type]/[id]/_history`
+    HistoryInstance,
+    /// `GET [base]/[type]?…` or `POST [base]/[type]/_search`
+    SearchType,
+    /// `POST [base]` with a batch
+    Batch,
+    /// `POST [base]` with a transaction
+    Transaction,
+    /// `GET [base]/AuditEvent/$trail`
+    AuditTrail,
+    /// Whatever is not FHIR: health, metrics, documentation.
+    Administration,
+    /// A URL or method the server does not have.
+    Unknown,
+}
+
+impl Interaction {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Interaction; 13] = [
+        Self::Capabilities,
+        Self::Read,
+        Self::Vread,
+        Self::Update,
+        Self::Delete,
+        Self::Create,
+        Self::HistoryInstance,
+        Self::SearchType,
+        Self::Batch,
+        Self::Transaction,
+        Self::AuditTrail,
+        Self::Administration,
+        Self::Unknown,
+    ];
+
+    /// The code of the specification, for metrics and the audit trail.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Capabilities => "capabilities",
+            Self::Read => "read",
+            Self::Vread => "vread",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Create => "create",
+            Self::HistoryInstance => "history-instance",
+            Self::SearchType => "search-type",
+            Self::Batch => "batch",
+            Self::Transaction => "transaction",
+            Self::AuditTrail => "audit-trail",
+            Self::Administration => "administration",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_interaction_stands_at_its_number() {
+        for (number, interaction) in Interaction::ALL.into_iter().enumerate() {
+            assert_eq!(interaction as usize, number);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What this server can do, made from the tables that the server itself runs on.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html#capabilities>. Only what works is listed.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
+use fhir_core::issue::Problem;
+use fhir_core::json::Value;
+use fhir_core::search::supported;
+use fhir_typed::capability as code;
+
+use super::Answer;
+use crate::app::Server;
+use crate::http::call::Call;
+
+/// Day of the last change of what is stated here.
+const DATE: &str = "2026-11-25";
+
+/// Interactions of every type.
+const INTERACTIONS: [&str; 7] = ["read", "vread", "update", "delete", "history-instance", "create", "search-type"];
+
+/// Parameters of every type that the definitions list under `Resource` or that steer the result.
+const FHIR_VERSION: &str = "4.0.1";
+
+/// `GET [base]/metadata`
+///
+/// # Errors
+/// None.
+pub async fn handle(call: Call) -> Result<Answer, Problem> {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    Ok(Answer::ok(TEXT.get_or_init(|| statement(&call.server).to_bytes().into()).clone()))
+}
+
+fn text(text: impl AsRef<str>) -> Value {
+    Value::from(text.as_ref())
+}
+
+fn statement(server: &Server) -> Value {
+    let rev_includes = rev_includes();
+    let lead_here = |resource_type| rev_includes.get(&resource_type).map_or(&[][..], Vec::as_slice);
+    let resources = Definitions::r4().concrete_types().map(|resource_type| resource(resource_type, lead_here(resource_type)));
+    let system = ["transaction", "batch"].map(|name| Value::object([("code", text(name))]));
+    let rest = Value::object([
+        ("mode", text(code::mode_server())),
+        ("documentation", text("Every R4 type is stored and searched alike. Bodies and answers are JSON.")),
+        ("resource", Value::Array(resources.collect())),
+        ("interaction", Value::Array(system.to_vec())),
+    ]);
+    Value::object([
+        ("resourceType", text("CapabilityStatement")),
+        ("url", text(format!("{}/metadata", server.base_url))),
+        ("version", text(env!("CARGO_PKG_VERSION"))),
+        ("name", text("Stoker")),
+        ("title", text("Stoker, a FHIR R4 server")),
+        ("status", text(code::status_active())),
+        ("date", text(DATE)),
+        ("kind", text(code::kind_instance())),
+        ("software", Value::object([("name", text("stoker")), ("version", text(env!("CARGO_PKG_VERSION")))])),
+        (
+            "implementation",
+            Value::object([("description", text("Stoker")), ("url", text(&server.base_url))]),
+        ),
+        ("fhirVersion", text(FHIR_VERSION)),
+        ("format", Value::Array(vec![text("application/fhir+json"), text("json")])),
+        ("rest", Value::Array(vec![rest])),
+    ])
+}
+
+fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
+    let name = resource_type.name();
+    let interactions = INTERACTIONS.map(|name| Value::object([("code", text(name))]));
+    let params = supported::parameters(resource_type);
+    let supported = || params.iter().map(|supported| supported.param);
+    let includes = supported().filter(|param| param.kind == ParamType::Reference);
+    let includes = includes.map(|param| text(format!("{name}:{}", param.code)));
+    let mut members = vec![
+        ("type", text(name)),
+        ("profile", text(format!("http://hl7.org/fhir/StructureDefinition/{name}"))),
+        ("interaction", Value::Array(interactions.to_vec())),
+        ("versioning", text(code::versioning_update())),
+        ("readHistory", Value::Bool(true)),
+        ("updateCreate", Value::Bool(true)),
+        ("conditionalCreate", Value::Bool(true)),
+        ("conditionalRead", text(code::conditional_read_full())),
+        ("conditionalUpdate", Value::Bool(true)),
+        ("conditionalDelete", text(code::conditional_delete_single())),
+        ("referencePolicy", Value::Array(vec![text(code::reference_literal()), text(code::reference_logical())])),
+        ("searchInclude", Value::Array(includes.collect())),
+        ("searchRevInclude", Value::Array(rev_includes.to_vec())),
+        ("searchParam", Value::Array(supported().map(search_param).collect())),
+    ];
+    // An empty array is not allowed in FHIR.
+    members.retain(|(_, value)| value.as_array().is_none_or(|items| !items.is_empty()));
+    Value::object(members)
+}
+
+/// For every type, the reference parameters of all types that may lead to it.
+fn rev_includes() -> BTreeMap<ResourceTypeId, Vec<Value>> {
+    let mut includes: BTreeMap<ResourceTypeId, Vec<Value>> = BTreeMap::new();
+    for source in Definitions::r4().concrete_types() {
+        for row in supported::parameters(source) {
+            if row.param.kind != ParamType::Reference {
+                continue;
+            }
+            for target in &row.param.targets {
+                let name = text(format!("{}:{}", source.name(), row.param.code));
+                includes.entry(*target).or_default().push(name);
+            }
+        }
+    }
+    includes
+}
+
+fn search_param(param: &SearchParam) -> Value {
+    let kind = match param.kind {
+        ParamType::Number => "number",
+        ParamType::Date => "date",
+        ParamType::String => "string",
+        ParamType::Token => "token",
+        ParamType::Reference => "reference",
+        ParamType::Quantity => "quantity",
+        ParamType::Uri => "uri",
+        ParamType::Composite => "composite",
+        ParamType::Special => "special",
+    };
+    Value::object([("name", text(param.code)), ("definition", text(param.url)), ("type", text(kind))])
+}

@@ -1,0 +1,73 @@
+//! The current version of a resource.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html#read>, conditional read <https://hl7.org/fhir/R4/http.html#cread>
+
+use actix_web::http::header;
+use fhir_core::access::{Access, Act};
+use fhir_core::ids::{Instant, ResourceKey};
+use fhir_core::issue::Problem;
+use fhir_core::versioning::{Tags, is_not_modified, parse_http_date, parse_if_none_match};
+
+use super::{Answer, deleted, not_found};
+use crate::app::Server;
+use crate::audit;
+use crate::http::call::Call;
+use crate::interaction::Interaction;
+
+/// `GET` and `HEAD [base]/[type]/[id]`
+///
+/// # Errors
+/// `not-found`, `deleted`
+pub async fn handle(call: Call) -> Result<Answer, Problem> {
+    let key = call.key()?;
+    let condition =
+        ReadCondition::parse(call.header(header::IF_NONE_MATCH), call.header(header::IF_MODIFIED_SINCE))?;
+    perform(&call.server, &call.access, &key, &condition).await
+}
+
+/// What a client has already.
+#[derive(Debug, Default)]
+pub struct ReadCondition {
+    if_none_match: Option<Tags>,
+    if_modified_since: Option<Instant>,
+}
+
+impl ReadCondition {
+    /// From values already read.
+    pub fn new(if_none_match: Option<Tags>, if_modified_since: Option<Instant>) -> Self {
+        Self { if_none_match, if_modified_since }
+    }
+
+    /// Reads the two headers.
+    ///
+    /// # Errors
+    /// `bad-parameter-value`
+    pub fn parse(if_none_match: Option<&str>, if_modified_since: Option<&str>) -> Result<Self, Problem> {
+        Ok(Self {
+            if_none_match: if_none_match.map(parse_if_none_match).transpose()?,
+            if_modified_since: if_modified_since.and_then(parse_http_date),
+        })
+    }
+}
+
+/// Reads a resource; 304 without a body when the client has it already.
+///
+/// # Errors
+/// `not-found`, `deleted`
+pub async fn perform(
+    server: &Server,
+    access: &Access,
+    key: &ResourceKey,
+    condition: &ReadCondition,
+) -> Result<Answer, Problem> {
+    access.permit(Act::Read, key.resource_type)?;
+    let stored = server.current(key).await?.ok_or_else(|| not_found(key))?;
+    server.reads.push(audit::record(access, Interaction::Read, 'R', Some((key.clone(), Some(stored.version)))));
+    if stored.deleted {
+        return Err(deleted(key));
+    }
+    if is_not_modified(condition.if_none_match.as_ref(), condition.if_modified_since, stored.version, stored.updated) {
+        return Ok(Answer { status: 304, version: Some((stored.version, stored.updated)), ..Answer::default() });
+    }
+    Ok(Answer::resource(stored))
+}

@@ -1,0 +1,54 @@
+//! Resources of one type that meet criteria.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html#search>
+
+use conformance::ResourceTypeId;
+use fhir_core::access::Access;
+use fhir_core::issue::Problem;
+use fhir_core::search::query;
+
+use super::Answer;
+use crate::app::Server;
+use crate::http::call::Call;
+use crate::http::prefer::Handling;
+use crate::search;
+
+/// `GET [base]/[type]?[parameters]` and `GET [base]/[type]/_search?[parameters]`
+///
+/// # Errors
+/// What the parameters are refused for; `too-costly`, `overloaded`
+pub async fn handle(call: Call) -> Result<Answer, Problem> {
+    let parameters = call.query()?;
+    let handling = call.prefer().handling;
+    perform(&call.server, &call.access, call.resource_type()?, parameters, handling).await
+}
+
+/// `POST [base]/[type]/_search`: parameters of URL and form together.
+///
+/// # Errors
+/// As [`handle`]; `unsupported-media-type`
+pub async fn handle_form(mut call: Call) -> Result<Answer, Problem> {
+    let resource_type = call.resource_type()?;
+    let mut parameters = call.query()?;
+    parameters.extend(call.form().await?);
+    let handling = call.prefer().handling;
+    perform(&call.server, &call.access, resource_type, parameters, handling).await
+}
+
+/// One page of a search.
+///
+/// # Errors
+/// As [`handle`]
+pub async fn perform(
+    server: &Server,
+    access: &Access,
+    resource_type: ResourceTypeId,
+    parameters: Vec<(String, String)>,
+    handling: Handling,
+) -> Result<Answer, Problem> {
+    let handling = match handling {
+        Handling::Strict => query::Handling::Strict,
+        Handling::Lenient => query::Handling::Lenient,
+    };
+    search::run(server, access, resource_type, parameters, handling).await.map(Answer::ok)
+}

@@ -1,0 +1,146 @@
+//! The OpenAPI description: FHIR paths from the R4 definitions, the others from their annotations; and its pages.
+//!
+//! Spec: <https://spec.openapis.org/oas/latest.html>. Left out: schemas of the resources, which the FHIR specification
+//! publishes in its own form.
+
+use std::sync::OnceLock;
+
+use actix_web::HttpResponse;
+use bytes::Bytes;
+use conformance::{Definitions, ParamType, ResourceTypeId};
+use utoipa::OpenApi;
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{Content, Required, ResponseBuilder};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::health;
+
+const FHIR_JSON: &str = "application/fhir+json";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "stoker", description = "FHIR R4 (4.0.1) server and integration adapter"),
+    paths(health::live, health::ready, health::metrics)
+)]
+struct Annotated;
+
+/// `GET /openapi.json`
+pub async fn document() -> HttpResponse {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| build().to_json().unwrap_or_default().into());
+    HttpResponse::Ok().content_type("application/json").body(text.clone())
+}
+
+/// `/docs`: the description as pages, from files inside the program.
+pub fn pages() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+}
+
+/// The whole description.
+pub fn build() -> utoipa::openapi::OpenApi {
+    let mut document = Annotated::openapi();
+    let mut paths = PathsBuilder::from(std::mem::take(&mut document.paths));
+    let metadata = operation("fhir", "What this server can do").response("200", answer("CapabilityStatement"));
+    paths = paths.path("/fhir/metadata", PathItem::new(HttpMethod::Get, metadata.build()));
+    let bundle = operation("fhir", "Batch or transaction").request_body(Some(body("Bundle")));
+    let bundle = bundle.response("200", answer("Bundle")).response("default", answer("OperationOutcome"));
+    paths = paths.path("/fhir", PathItem::new(HttpMethod::Post, bundle.build()));
+    for resource_type in Definitions::r4().concrete_types() {
+        for (path, item) in resource_paths(resource_type) {
+            paths = paths.path(path, item);
+        }
+    }
+    document.paths = paths.build();
+    document
+}
+
+fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
+    let name = resource_type.name();
+    let base = format!("/fhir/{name}");
+    let id = || path_parameter("id", "Logical id");
+    let with = |summary: &str, answers: &str| {
+        let operation = operation(name, summary).response("200", answer(answers));
+        operation.response("default", answer("OperationOutcome"))
+    };
+    let search = Definitions::r4().search_params(resource_type).iter().filter(|param| !param.expression.is_empty());
+    let search = search.fold(with("Search", "Bundle"), |operation, param| {
+        operation.parameter(search_parameter(param.code, param.kind, param.description))
+    });
+    let create = with("Create", name).request_body(Some(body(name))).response("201", answer(name));
+    let update = with("Update, or create under this id", name).request_body(Some(body(name))).parameter(id());
+    let delete = operation(name, "Delete").parameter(id()).response("204", ResponseBuilder::new().description("Deleted"));
+    let collection = item([(HttpMethod::Get, search.build()), (HttpMethod::Post, create.build())]);
+    let instance = item([
+        (HttpMethod::Get, with("Read", name).parameter(id()).build()),
+        (HttpMethod::Put, update.build()),
+        (HttpMethod::Delete, delete.build()),
+    ]);
+    let form = with("Search with a form body", "Bundle");
+    let history = with("History of one resource", "Bundle").parameter(id());
+    let version = with("Read one version", name).parameter(id()).parameter(path_parameter("version", "Version id"));
+    [
+        (base.clone(), collection),
+        (format!("{base}/_search"), item([(HttpMethod::Post, form.build())])),
+        (format!("{base}/{{id}}"), instance),
+        (format!("{base}/{{id}}/_history"), item([(HttpMethod::Get, history.build())])),
+        (format!("{base}/{{id}}/_history/{{version}}"), item([(HttpMethod::Get, version.build())])),
+    ]
+}
+
+fn item<const N: usize>(operations: [(HttpMethod, Operation); N]) -> PathItem {
+    let mut item = PathItem::default();
+    for (method, operation) in operations {
+        item.merge_operations(PathItem::new(method, operation));
+    }
+    item
+}
+
+fn operation(tag: &str, summary: &str) -> OperationBuilder {
+    OperationBuilder::new().tag(tag).summary(Some(summary))
+}
+
+fn answer(what: &str) -> ResponseBuilder {
+    ResponseBuilder::new().description(what).content(FHIR_JSON, Content::new(Some(object())))
+}
+
+fn body(what: &str) -> utoipa::openapi::request_body::RequestBody {
+    let builder = RequestBodyBuilder::new().description(Some(what)).required(Some(Required::True));
+    builder.content(FHIR_JSON, Content::new(Some(object()))).build()
+}
+
+fn object() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Object)
+}
+
+fn path_parameter(name: &str, description: &str) -> Parameter {
+    parameter(name, description, ParameterIn::Path).required(Required::True).build()
+}
+
+fn search_parameter(code: &str, kind: ParamType, description: &str) -> Parameter {
+    let text = format!("{} ({})", description.trim(), format!("{kind:?}").to_lowercase());
+    parameter(code, &text, ParameterIn::Query).required(Required::False).build()
+}
+
+fn parameter(name: &str, description: &str, place: ParameterIn) -> ParameterBuilder {
+    let schema = ObjectBuilder::new().schema_type(Type::String);
+    ParameterBuilder::new().name(name).parameter_in(place).description(Some(description)).schema(Some(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_and_its_search_parameters_are_described() {
+        let document = build();
+        let text = document.to_json().unwrap();
+        assert!(document.paths.get_path_item("/health/ready").is_some());
+        for resource_type in Definitions::r4().concrete_types() {
+            let path = format!("/fhir/{}/{{id}}", resource_type.name());
+            assert!(document.paths.get_path_item(&path).is_some(), "{path}");
+        }
+        assert!(text.contains("\"value-quantity\""));
+    }
+}

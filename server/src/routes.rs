@@ -1,0 +1,162 @@
+//! Every URL of the server.
+//!
+//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: patch, history of a type and of the system, search of the
+//! system and of compartments.
+
+use std::future::Future;
+use std::time::Instant;
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use fhir_core::issue::{ErrorKind, Problem};
+
+use crate::app::Server;
+use crate::health;
+use crate::http::call::Call;
+use crate::http::reply::{self, REQUEST_ID};
+use crate::interaction::Interaction;
+use crate::interactions::{
+    Answer, audit_trail, batch, capabilities, create, delete, history, read, search_type, update, vread,
+};
+use crate::metrics::Metrics;
+use crate::openapi;
+
+/// Longest request id taken over from a client, in characters.
+const REQUEST_ID_LENGTH_MAX: usize = 64;
+
+/// Registers every URL.
+pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>) {
+    if let Some(state) = state {
+        urls.app_data(state);
+    }
+    let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
+    urls.service(
+        web::scope("/fhir")
+            .service(at("", "POST", [on(post(), Interaction::Batch, batch::handle)]))
+            .service(at("/", "POST", [on(post(), Interaction::Batch, batch::handle)]))
+            .service(at("/metadata", "GET", [
+                on(get(), Interaction::Capabilities, capabilities::handle),
+                on(head(), Interaction::Capabilities, capabilities::handle),
+            ]))
+            .service(at("/AuditEvent/$trail", "GET", [on(get(), Interaction::AuditTrail, audit_trail::handle)]))
+            .service(at("/{type}", "GET, HEAD, POST, PUT, DELETE", [
+                on(get(), Interaction::SearchType, search_type::handle),
+                on(head(), Interaction::SearchType, search_type::handle),
+                on(post(), Interaction::Create, create::handle),
+                on(put(), Interaction::Update, update::handle_conditional),
+                on(del(), Interaction::Delete, delete::handle_conditional),
+            ]))
+            .service(at("/{type}/_search", "POST, GET", [
+                on(post(), Interaction::SearchType, search_type::handle_form),
+                on(get(), Interaction::SearchType, search_type::handle),
+            ]))
+            .service(at("/{type}/{id}", "GET, HEAD, PUT, DELETE", [
+                on(get(), Interaction::Read, read::handle),
+                on(head(), Interaction::Read, read::handle),
+                on(put(), Interaction::Update, update::handle),
+                on(del(), Interaction::Delete, delete::handle),
+            ]))
+            .service(at("/{type}/{id}/_history", "GET", [on(get(), Interaction::HistoryInstance, history::handle)]))
+            .service(at("/{type}/{id}/_history/{version}", "GET, HEAD", [
+                on(get(), Interaction::Vread, vread::handle),
+                on(head(), Interaction::Vread, vread::handle),
+            ])),
+    )
+    .route("/health/live", get().to(health::live))
+    .route("/health/ready", get().to(health::ready))
+    .route("/metrics", get().to(health::metrics))
+    .route("/openapi.json", get().to(openapi::document))
+    .service(openapi::pages())
+    .default_service(web::to(|call: Call| observe(Interaction::Unknown, call, no_route)));
+}
+
+/// One URL with its methods; any other method is answered with 405 and the list.
+fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
+    let resource = routes.into_iter().fold(web::resource(path), Resource::route);
+    resource.default_service(web::to(move |call: Call| async move {
+        let mut response = observe(Interaction::Unknown, call, method_not_allowed).await;
+        reply::set(&mut response, actix_web::http::header::ALLOW, allow);
+        response
+    }))
+}
+
+fn on<Handler, Answering>(route: Route, interaction: Interaction, handler: Handler) -> Route
+where
+    Handler: Fn(Call) -> Answering + Clone + 'static,
+    Answering: Future<Output = Result<Answer, Problem>> + 'static,
+{
+    route.to(move |call: Call| observe(interaction, call, handler.clone()))
+}
+
+/// What surrounds every FHIR request: its id, its time, its count, and the rendering of answer or error.
+async fn observe<Handler, Answering>(interaction: Interaction, call: Call, handler: Handler) -> HttpResponse
+where
+    Handler: Fn(Call) -> Answering,
+    Answering: Future<Output = Result<Answer, Problem>>,
+{
+    let server = std::sync::Arc::clone(&call.server);
+    let mut count = Count::begin(&server.metrics, interaction);
+    let request_id = request_id(call.request(), &server);
+    let result = match call.check_accept() {
+        Ok(()) => handler(call).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match &result {
+        Ok(answer) => {
+            count.interaction = answer.interaction.unwrap_or(interaction);
+            reply::answer(answer)
+        }
+        Err(problem) => {
+            tracing::debug!(interaction = interaction.code(), request.id = %request_id, error.id = problem.kind().id, "refused");
+            reply::problem(problem)
+        }
+    };
+    reply::set(&mut response, REQUEST_ID, &request_id);
+    if server.is_stopping() {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    count.status = response.status();
+    response
+}
+
+/// Counts the request when it ends, however it ends: a client that goes away drops it.
+struct Count<'a> {
+    metrics: &'a Metrics,
+    interaction: Interaction,
+    started: Instant,
+    status: StatusCode,
+}
+
+impl<'a> Count<'a> {
+    fn begin(metrics: &'a Metrics, interaction: Interaction) -> Self {
+        metrics.begin();
+        Self { metrics, interaction, started: Instant::now(), status: StatusCode::INTERNAL_SERVER_ERROR }
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.metrics.end(self.interaction, self.status.as_u16(), self.started.elapsed());
+    }
+}
+
+/// The client's `X-Request-Id` if it is harmless, else a new one.
+fn request_id(request: &HttpRequest, server: &Server) -> String {
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let is_harmless = |text: &&str| {
+        (1..=REQUEST_ID_LENGTH_MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
+    given.filter(is_harmless).map_or_else(|| (server.ids)().to_string(), str::to_owned)
+}
+
+async fn no_route(_: Call) -> Result<Answer, Problem> {
+    let text = "this server has no such URL; the FHIR API is under `/fhir`, documentation under `/docs`";
+    Err(Problem::new(ErrorKind::NO_ROUTE, text))
+}
+
+async fn method_not_allowed(call: Call) -> Result<Answer, Problem> {
+    let is_known = *call.request().method() != Method::PATCH;
+    let text = if is_known { "this URL does not take this method; see `Allow`" } else { "patch is not supported yet" };
+    Err(Problem::new(ErrorKind::METHOD_NOT_ALLOWED, text))
+}

@@ -1,0 +1,128 @@
+//! Searches: run for a client, or to resolve the criteria of a conditional interaction.
+//!
+//! Spec: <https://hl7.org/fhir/R4/search.html>
+
+pub mod condition;
+mod include;
+
+use conformance::ResourceTypeId;
+use fhir_core::access::{Access, Act};
+use fhir_core::datatype::date::Zone;
+use fhir_core::issue::{Problem, operation_outcome};
+use fhir_core::response::{self, BundleLink, SearchEntry, SearchMode};
+use fhir_core::search::compartment;
+use fhir_core::search::limits::Limits;
+use fhir_core::search::query::{self, Context, Handling, SearchRequest};
+use fhir_core::search::result::Total;
+use fhir_store::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
+
+use crate::app::{Server, store_problem};
+use crate::audit;
+use crate::http::call::encode_query;
+use crate::http::paging::CURSOR_PARAMETER;
+use crate::interaction::Interaction;
+
+/// Bytes of an entry beside its resource, about; also of the Bundle's own members.
+const ENTRY_BYTES: usize = 256;
+
+/// A page of a search as a Bundle.
+///
+/// # Errors
+/// What the parameters are refused for; `bad-cursor`, `too-costly`, `overloaded`
+pub async fn run(
+    server: &Server,
+    access: &Access,
+    resource_type: ResourceTypeId,
+    parameters: Vec<(String, String)>,
+    handling: Handling,
+) -> Result<Vec<u8>, Problem> {
+    access.permit(Act::Search, resource_type)?;
+    let (cursors, parameters): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|(name, _)| name == CURSOR_PARAMETER);
+    let own_bases = server.own_bases();
+    let mut request = query::parse(resource_type, &parameters, handling, &context(server, &own_bases))?;
+    let search = format!("{}?{}", resource_type.name(), encode_query(&request.used));
+    let after = match cursors.first() {
+        Some((_, token)) => Some(Cursor(server.signer.open(&search, token)?)),
+        None => None,
+    };
+    let is_first = after.is_none();
+    let query = store_query(server, access, &mut request, after);
+    let page = server.store.search(query).await.map_err(|e| store_problem(&e))?;
+    let included = include::follow(server, access, &request, &page.matches).await?;
+    server.reads.push(fhir_store::AuditRecord {
+        detail: Some(detail(&request)),
+        ..audit::record(access, Interaction::SearchType, 'E', None)
+    });
+    Ok(bundle(server, &request, &search, &page, &included, is_first))
+}
+
+/// What parsing a search needs to know.
+fn context<'a>(server: &Server, own_bases: &'a [&'a str]) -> Context<'a> {
+    Context { base_urls: own_bases, now: (server.clock)(), zone: Zone::UTC, limits: Limits::default() }
+}
+
+fn store_query(server: &Server, access: &Access, request: &mut SearchRequest, after: Option<Cursor>) -> SearchQuery {
+    let predicate = std::mem::replace(&mut request.predicate, fhir_core::search::predicate::Predicate::Nothing);
+    let is_count = request.is_count_only();
+    let limit = request.count.unwrap_or(server.config.page_entries).clamp(1, server.config.page_entries_max);
+    let total = match request.total {
+        _ if is_count => TotalMode::Accurate,
+        Some(Total::Accurate) => TotalMode::Accurate,
+        Some(Total::Estimate) => TotalMode::Estimate,
+        Some(Total::None) | None => TotalMode::None,
+    };
+    SearchQuery {
+        resource_type: request.resource_type,
+        predicate: compartment::narrow(access, request.resource_type, predicate),
+        sort: request.sort.clone(),
+        limit,
+        after,
+        total,
+        only: if is_count { Only::CountOnly } else { Only::Bodies },
+    }
+}
+
+fn bundle(
+    server: &Server,
+    request: &SearchRequest,
+    search: &str,
+    page: &SearchPage,
+    included: &[Stored],
+    is_first: bool,
+) -> Vec<u8> {
+    let url = format!("{}/{search}", server.base_url);
+    let mut links = vec![("self", url.trim_end_matches('?').to_owned())];
+    if let Some(next) = &page.next {
+        let token = server.signer.sign(search, &next.0);
+        let joint = if url.ends_with('?') { "" } else { "&" };
+        links.push(("next", format!("{url}{joint}{CURSOR_PARAMETER}={token}")));
+    }
+    // When everything fits on the first page the total costs nothing.
+    let is_whole = is_first && page.next.is_none() && !request.is_count_only();
+    let total = page.total.or(if is_whole { u64::try_from(page.matches.len()).ok() } else { None });
+    let resources = page.matches.iter().map(|stored| (stored, SearchMode::Match));
+    let resources: Vec<(String, &Stored, SearchMode)> = resources
+        .chain(included.iter().map(|stored| (stored, SearchMode::Include)))
+        .map(|(stored, mode)| (format!("{}/{}", server.base_url, stored.key), stored, mode))
+        .collect();
+    let outcome = if request.warnings.is_empty() { Vec::new() } else { operation_outcome(&request.warnings).to_bytes() };
+    let warned = (!outcome.is_empty())
+        .then_some(SearchEntry { full_url: "", resource: &outcome, mode: SearchMode::Outcome });
+    let entries = resources
+        .iter()
+        .map(|(full_url, stored, mode)| SearchEntry { full_url, resource: &stored.json, mode: *mode })
+        .chain(warned);
+    let bytes: usize = resources.iter().map(|(_, stored, _)| stored.json.len() + ENTRY_BYTES).sum();
+    let mut out = Vec::with_capacity(bytes + ENTRY_BYTES + outcome.len());
+    let links: Vec<BundleLink<'_>> =
+        links.iter().map(|(relation, url)| BundleLink { relation, url }).collect();
+    response::searchset(&links, total, entries, &mut out);
+    out
+}
+
+/// The search as the audit trail keeps it: type and names of parameters, no values.
+fn detail(request: &SearchRequest) -> String {
+    let names: Vec<&str> = request.used.iter().map(|(name, _)| name.as_str()).collect();
+    format!("{}?{}", request.resource_type.name(), names.join("&"))
+}

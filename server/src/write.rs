@@ -1,0 +1,341 @@
+//! The write path: permit, validate, extract, prepare, commit, cache. HTTP, import and feeds all end here.
+//!
+//! Everything that costs time is done on the caller's thread from a snapshot; the store's writer only checks that the
+//! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
+
+mod prepare;
+
+use std::sync::Arc;
+
+use fhir_core::access::{Access, Act};
+use fhir_core::body::Body;
+use fhir_core::ids::{Instant, ResourceKey, VersionId};
+use fhir_core::issue::{ErrorKind, Problem};
+use fhir_core::json::Document;
+use fhir_core::versioning::Tags;
+use fhir_store::{Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored};
+
+use tokio::sync::MutexGuard;
+
+use crate::app::{Server, store_problem};
+use crate::audit;
+use crate::interaction::Interaction;
+pub use prepare::{check_resource, prepare};
+use prepare::{Prepared, check_preconditions};
+
+/// Plans made for one request at most. Each lost attempt means that another write succeeded, and from the second on the
+/// request holds the retry lane, so more are needed only when other servers share the database.
+const ATTEMPTS_MAX: usize = 20;
+
+/// Bytes of resources above which preparing leaves the thread that serves requests: about 2 ms of work.
+const INLINE_BYTES_MAX: usize = 128 * 1024;
+
+/// Something to be done to one resource.
+#[derive(Debug)]
+pub struct Draft {
+    /// To which.
+    pub key: ResourceKey,
+    /// What.
+    pub step: Step,
+    /// On what condition.
+    pub need: Need,
+    /// As which interaction, for permission and the audit trail.
+    pub interaction: Interaction,
+}
+
+/// What is done.
+#[derive(Debug)]
+pub enum Step {
+    /// The resource becomes this.
+    Put(Arc<Document>),
+    /// The resource is deleted.
+    Delete,
+}
+
+/// On what condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// None.
+    Nothing,
+    /// The id is new: nothing needs to be read first.
+    NewId,
+    /// One of these versions is current (`If-Match`).
+    Match(Tags),
+    /// This version is current, since the content was made from it; another one asks for a new plan.
+    Snapshot(VersionId),
+}
+
+/// A plan: what is done together, and what must still be true then.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The changes.
+    pub drafts: Vec<Draft>,
+    /// What searches found while planning.
+    pub expects: Vec<Expectation>,
+    /// The message it comes from.
+    pub message: Option<MessageRecord>,
+}
+
+/// What became of a draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The resource is new, or lives again.
+    Created,
+    /// It has a new version.
+    Updated,
+    /// It was the same already; no new version.
+    Unchanged,
+    /// It is deleted now.
+    Deleted,
+    /// It was not there, or deleted already.
+    NothingToDelete,
+}
+
+/// A draft carried out.
+#[derive(Debug)]
+pub struct Written {
+    /// Which resource.
+    pub key: ResourceKey,
+    /// What happened.
+    pub effect: Effect,
+    /// The version that is current now; `None` if there never was one.
+    pub version: Option<(VersionId, Instant)>,
+    /// The content; `None` when deleted.
+    pub content: Option<Content>,
+}
+
+/// The content of a resource after a write.
+#[derive(Debug)]
+pub enum Content {
+    /// Written now.
+    New(Body),
+    /// As it was.
+    Old(bytes::Bytes),
+}
+
+impl Written {
+    /// The complete resource; empty when deleted.
+    pub fn json(&self) -> bytes::Bytes {
+        match (&self.content, self.version) {
+            (Some(Content::New(body)), Some((version, updated))) => body.to_bytes(version, updated).into(),
+            (Some(Content::Old(json)), _) => json.clone(),
+            _ => bytes::Bytes::new(),
+        }
+    }
+}
+
+/// Why a plan was not carried out.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something changed since planning; a new plan may succeed.
+    Moved,
+    /// The message was received before.
+    Repeated(MessageReceipt),
+    /// It cannot be done.
+    Problem(Problem),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// The attempts of one request to be carried out: plan, try, and plan anew as long as something comes between.
+pub struct Attempts<'a> {
+    server: &'a Arc<Server>,
+    count: usize,
+    lane: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Attempts<'a> {
+    /// No attempt yet.
+    pub fn new(server: &'a Arc<Server>) -> Self {
+        Self { server, count: 0, lane: None }
+    }
+
+    /// Tries a plan. `None` means that something changed since it was made and a new plan is needed.
+    ///
+    /// # Errors
+    /// What carrying out answers; `write-conflict` when others always came first
+    pub async fn submit(&mut self, access: &Access, plan: Plan) -> Result<Option<Vec<Written>>, Problem> {
+        match submit(self.server, access, plan).await {
+            Ok((written, _)) => return Ok(Some(written)),
+            Err(Failure::Moved) => {}
+            Err(Failure::Problem(problem)) => return Err(problem),
+            Err(Failure::Repeated(_)) => {
+                return Err(Problem::new(ErrorKind::MESSAGE_CONFLICT, "the message was received before"));
+            }
+        }
+        self.again().await?;
+        Ok(None)
+    }
+
+    /// Gets ready for another attempt.
+    ///
+    /// # Errors
+    /// `write-conflict` when there were too many
+    pub async fn again(&mut self) -> Result<(), Problem> {
+        self.server.metrics.retry();
+        self.count += 1;
+        if self.count >= ATTEMPTS_MAX {
+            let text = format!("other writes came first {ATTEMPTS_MAX} times; read the resource again and repeat");
+            return Err(Problem::new(ErrorKind::WRITE_CONFLICT, text));
+        }
+        if self.lane.is_none() {
+            self.lane = Some(self.server.retry_lane.lock().await);
+        }
+        Ok(())
+    }
+}
+
+/// Carries out one plan, all or nothing, and returns when it is durable.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn submit(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    for draft in &plan.drafts {
+        access.permit(act(draft.interaction), draft.key.resource_type)?;
+    }
+    let mut currents = Vec::with_capacity(plan.drafts.len());
+    for draft in &plan.drafts {
+        let current = match draft.need {
+            Need::NewId => None,
+            _ => server.store.read(&draft.key).await.map_err(|e| store_problem(&e))?,
+        };
+        check_preconditions(draft, current.as_ref())?;
+        if let Need::Snapshot(version) = draft.need
+            && current.as_ref().map(|stored| stored.version) != Some(version)
+        {
+            return Err(Failure::Moved);
+        }
+        currents.push(current);
+    }
+    let audit = plan.drafts.iter().map(|draft| {
+        audit::record(access, draft.interaction, action(draft.interaction), Some((draft.key.clone(), None)))
+    });
+    let audit: Vec<_> = audit.collect();
+    let prepared = prepare_all(server, plan.drafts, currents).await?;
+    commit(server, prepared, audit, plan.expects, plan.message).await
+}
+
+/// Prepares the drafts, on another thread when there is much to do.
+async fn prepare_all(
+    server: &Arc<Server>,
+    drafts: Vec<Draft>,
+    currents: Vec<Option<Stored>>,
+) -> Result<Vec<Prepared>, Failure> {
+    let size = |draft: &Draft| match &draft.step {
+        Step::Put(document) => document.text().len(),
+        Step::Delete => 0,
+    };
+    let bytes: usize = drafts.iter().map(size).sum();
+    let server = Arc::clone(server);
+    let work = move || -> Result<Vec<Prepared>, Problem> {
+        drafts.into_iter().zip(currents).map(|(draft, current)| prepare(&server, draft, current)).collect()
+    };
+    if bytes <= INLINE_BYTES_MAX {
+        return Ok(work()?);
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => {
+            tracing::error!(%error, "preparing a write ended unexpectedly");
+            Err(Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more").into())
+        }
+    }
+}
+
+async fn commit(
+    server: &Arc<Server>,
+    prepared: Vec<Prepared>,
+    audit: Vec<fhir_store::AuditRecord>,
+    expects: Vec<Expectation>,
+    message: Option<MessageRecord>,
+) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    let mut changes = Vec::with_capacity(prepared.len());
+    let mut written = Vec::with_capacity(prepared.len());
+    // For every change, where it stands in `written`.
+    let mut places = Vec::with_capacity(prepared.len());
+    for item in prepared {
+        if let Some(change) = item.change {
+            changes.push(change);
+            places.push(written.len());
+        }
+        written.push(item.written);
+    }
+    if changes.is_empty() && message.is_none() {
+        audit.into_iter().for_each(|record| server.reads.push(record));
+        return Ok((written, None));
+    }
+    let commit = Commit { expects, changes, audit, message };
+    let task_server = Arc::clone(server);
+    // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
+    let task = tokio::spawn(async move {
+        let Committed { results, message } = task_server.store.commit(commit).await?;
+        for (place, result) in places.into_iter().zip(results) {
+            let Some(item) = written.get_mut(place) else { continue };
+            item.version = Some(result);
+            remember(&task_server, item);
+        }
+        Ok::<_, CommitError>((written, message))
+    });
+    match task.await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failure(error)),
+        Err(error) => {
+            tracing::error!(%error, "a commit ended unexpectedly");
+            Err(Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more").into())
+        }
+    }
+}
+
+fn remember(server: &Server, item: &Written) {
+    let Some(cache) = &server.cache else { return };
+    let Some((version, updated)) = item.version else { return };
+    let deleted = item.effect == Effect::Deleted;
+    cache.committed(&Stored { key: item.key.clone(), version, updated, deleted, json: item.json() });
+}
+
+/// What the store's refusal means to the caller.
+pub fn failure(error: CommitError) -> Failure {
+    match error {
+        CommitError::VersionMoved { .. } | CommitError::ExpectationFailed { .. } | CommitError::IdTaken { .. } => {
+            Failure::Moved
+        }
+        CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),
+        CommitError::Overloaded => {
+            Problem::new(ErrorKind::OVERLOADED, "the write queue is full; nothing was written, try again later").into()
+        }
+        CommitError::Unavailable(_) => {
+            tracing::error!(%error, "the database cannot be written");
+            let text = "the database cannot be written; nothing was written, try again later";
+            Problem::new(ErrorKind::UNAVAILABLE, text).into()
+        }
+        CommitError::Internal(_) => {
+            tracing::error!(%error, "a commit failed");
+            Problem::new(ErrorKind::INTERNAL, "the write failed and nothing was written; the server's log has more").into()
+        }
+    }
+}
+
+fn act(interaction: Interaction) -> Act {
+    match interaction {
+        Interaction::Create => Act::Create,
+        Interaction::Delete => Act::Delete,
+        _ => Act::Update,
+    }
+}
+
+/// `AuditEvent.action` of an interaction that writes.
+fn action(interaction: Interaction) -> char {
+    match interaction {
+        Interaction::Create => 'C',
+        Interaction::Delete => 'D',
+        _ => 'U',
+    }
+}

@@ -1,0 +1,12 @@
+//! Searching: a predicate becomes a tree of index look-ups, a plan chooses where to begin, SQL does the rest.
+
+mod compile;
+mod cursor;
+mod emit;
+mod near;
+mod node;
+mod plan;
+mod tests_of_values;
+
+pub(crate) use compile::Compiler;
+pub(crate) use plan::{COLUMNS, Searcher, live_matches};

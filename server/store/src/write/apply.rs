@@ -1,0 +1,369 @@
+//! One commit inside a group's transaction: all checks first, then all writes.
+
+use std::collections::HashMap;
+
+use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
+
+use super::job::{PreparedAction, PreparedChange, PreparedCommit};
+use super::message;
+use super::rows::{Pending, Resolver};
+use super::terms::NewTerms;
+use crate::api::{Committed, ExpectVersion, Expectation};
+use crate::audit::AuditRecord;
+use crate::body::FLAG_DELETED;
+use crate::db::{Db, Engine};
+use crate::error::{CommitError, StoreError};
+use crate::search::live_matches;
+use crate::shared::Shared;
+use crate::sql::{Bind, Sql};
+
+/// Names of the counters in `meta`.
+pub(crate) mod counter {
+    pub(crate) const RID: &str = "rid";
+    pub(crate) const UPDATED: &str = "updated";
+    pub(crate) const PLAIN: &str = "plain:";
+}
+
+/// What `res` holds about a resource, as the group sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    rid: i64,
+    version: i64,
+    is_deleted: bool,
+    key: Option<ResourceKey>,
+}
+
+/// A transaction in progress.
+pub(crate) struct Transaction<'a> {
+    pub(crate) db: &'a mut Db,
+    pub(crate) shared: &'a Shared,
+    pub(crate) rid: i64,
+    pub(crate) updated: i64,
+    pub(crate) now: i64,
+    pub(crate) live: HashMap<i64, i64>,
+    pub(crate) terms: NewTerms,
+    pub(crate) pending: Pending,
+    pub(crate) known: HashMap<i64, Option<Current>>,
+    /// Rows of `res` that PostgreSQL gets together at the end.
+    pub(crate) new_rows: Vec<NewRow>,
+    pub(crate) plain: Vec<u16>,
+}
+
+/// A new row of `res`.
+pub(crate) struct NewRow {
+    numbers: [Option<i64>; 9],
+    id: String,
+    body: Vec<u8>,
+}
+
+impl Transaction<'_> {
+    /// Checks and writes a commit. An error that is no refusal leaves the transaction to be rolled back.
+    pub(crate) fn apply(&mut self, commit: &PreparedCommit) -> Result<Committed, CommitError> {
+        let is_control_id_used = match &commit.message {
+            Some(message) => message::check(self.db, message)?,
+            None => false,
+        };
+        let mut currents = Vec::with_capacity(commit.changes.len());
+        for (index, change) in commit.changes.iter().enumerate() {
+            currents.push(self.check(index, change)?);
+        }
+        for (index, expectation) in commit.expects.iter().enumerate() {
+            self.check_expectation(index, expectation)?;
+        }
+        let mut results = Vec::with_capacity(commit.changes.len());
+        for (change, current) in commit.changes.iter().zip(currents) {
+            results.push(self.write(change, current)?);
+        }
+        let at = results.last().map_or_else(|| Instant(self.now.max(self.updated)), |(_, at)| *at);
+        let version_of = |key: &ResourceKey| {
+            let position = commit.changes.iter().position(|change| change.key == *key)?;
+            results.get(position).map(|(version, _)| *version)
+        };
+        let mut receipt = None;
+        if let Some(message) = &commit.message {
+            let made: Vec<_> = message.record.made.iter().map(version_of).collect();
+            let hasher = self.shared.hasher;
+            receipt = Some(message::record(self.db, hasher, message, is_control_id_used, at, &made)?);
+        }
+        for record in &commit.audit {
+            let version = record.entity.as_ref().and_then(|(key, version)| version.or_else(|| version_of(key)));
+            self.write_audit(record, version, at)?;
+        }
+        Ok(Committed { results, message: receipt })
+    }
+
+    fn current(&mut self, h: i64) -> Result<Option<Current>, StoreError> {
+        if let Some(known) = self.known.get(&h) {
+            return Ok(known.clone());
+        }
+        let mut sql = Sql::new("SELECT rid, ver, type, id FROM res WHERE h = ");
+        sql.int(h);
+        let Some(row) = self.db.row(sql)? else { return Ok(None) };
+        Ok(Some(current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?)))
+    }
+
+    fn check(&mut self, index: usize, change: &PreparedChange) -> Result<Option<Current>, CommitError> {
+        let current = self.current(change.h)?;
+        if current.as_ref().is_some_and(|current| current.key.as_ref() != Some(&change.key)) {
+            return Err(CommitError::IdTaken { index });
+        }
+        let is_expected = match (change.expect, &current) {
+            (ExpectVersion::Absent, None) => true,
+            (ExpectVersion::Version(version), Some(current)) => version.0 == current.version,
+            _ => false,
+        };
+        if is_expected {
+            return Ok(current);
+        }
+        let current = current.map(|current| (VersionId(current.version), current.is_deleted));
+        Err(CommitError::VersionMoved { index, current })
+    }
+
+    fn check_expectation(&mut self, index: usize, expectation: &Expectation) -> Result<(), CommitError> {
+        self.flush()?;
+        let Expectation::Matches { resource_type, predicate, keys } = expectation;
+        let flags = crate::read::plain_types(self.db)?;
+        let has_plain = |t: conformance::ResourceTypeId| flags.contains(&t.0);
+        let mut compiler = self.shared.compiler(self.db, &has_plain);
+        let mut found = live_matches(&mut compiler, *resource_type, predicate, keys.len() + 1)?;
+        let mut expected: Vec<i64> = keys.iter().map(|key| self.shared.hasher.resource(key)).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        expected.dedup();
+        if found == expected { Ok(()) } else { Err(CommitError::ExpectationFailed { index }) }
+    }
+
+    fn write(
+        &mut self,
+        change: &PreparedChange,
+        current: Option<Current>,
+    ) -> Result<(VersionId, Instant), StoreError> {
+        self.updated = self.now.max(self.updated + 1);
+        let (updated, version) = (self.updated, current.as_ref().map_or(0, |current| current.version) + 1);
+        let type_number = i64::from(change.key.resource_type.0) + 1;
+        let is_delete = matches!(change.action, PreparedAction::Delete);
+        let rid = match &current {
+            Some(current) => current.rid,
+            None => {
+                self.rid += 1;
+                self.rid
+            }
+        };
+        let (flags, gap, body) = match &change.action {
+            PreparedAction::Put(packed) => (packed.flags, packed.gap, packed.bytes.clone()),
+            PreparedAction::Delete => (FLAG_DELETED, 0, Vec::new()),
+        };
+        let signed_type = if is_delete { -type_number } else { type_number };
+        let PreparedChangeIndex { present, at } = PreparedChangeIndex::of(change, is_delete);
+        let numbers = [
+            Some(rid), Some(signed_type), Some(change.h), Some(version), Some(updated), Some(flags), Some(gap),
+            Some(present), at,
+        ];
+        let row = NewRow { numbers, id: change.key.id.as_str().to_owned(), body };
+        match &current {
+            None => self.insert_row(row)?,
+            Some(current) => self.update_row(current, row)?,
+        }
+        let was_live = current.as_ref().is_some_and(|current| !current.is_deleted);
+        let delta = i64::from(!is_delete) - i64::from(was_live);
+        if delta != 0 {
+            *self.live.entry(type_number).or_default() += delta;
+        }
+        self.write_index(rid, change, is_delete, at)?;
+        let now = Current { rid, version, is_deleted: is_delete, key: Some(change.key.clone()) };
+        self.known.insert(change.h, Some(now));
+        Ok((VersionId(version), Instant(updated)))
+    }
+
+    fn write_index(
+        &mut self,
+        rid: i64,
+        change: &PreparedChange,
+        is_delete: bool,
+        at: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let index = &change.index;
+        if !index.remove.is_empty() {
+            self.remove_rows(rid, index)?;
+        }
+        if is_delete {
+            return Ok(());
+        }
+        let t = change.key.resource_type;
+        if at.is_none() && self.shared.catalog.core(t).is_some() && !self.shared.has_plain(t) {
+            self.plain.push(t.0);
+            set_meta(self.db, &format!("{}{}", counter::PLAIN, t.0), 1)?;
+        }
+        let mut resolver = Resolver {
+            db: self.db,
+            hasher: self.shared.hasher,
+            shared: &self.shared.terms,
+            new: &mut self.terms,
+        };
+        self.pending.add(&mut resolver, rid, &index.add)
+    }
+
+    fn remove_rows(&mut self, rid: i64, index: &crate::index::PreparedIndex) -> Result<(), StoreError> {
+        // Rows of this group may be among them.
+        self.flush()?;
+        let mut gone = Pending::default();
+        let mut resolver = Resolver {
+            db: self.db,
+            hasher: self.shared.hasher,
+            shared: &self.shared.terms,
+            new: &mut self.terms,
+        };
+        gone.add(&mut resolver, rid, &index.remove)?;
+        gone.delete(self.db)
+    }
+
+    /// Replaces the index of a resource.
+    pub(crate) fn replace_index(
+        &mut self,
+        rid: i64,
+        version: VersionId,
+        index: &crate::index::PreparedIndex,
+    ) -> Result<bool, StoreError> {
+        let mut sql = Sql::new("UPDATE res SET present = ");
+        sql.int(index.present).push(", at = ").bind(Bind::OptInt(index.at)).push(", gen = gen + 1 WHERE rid = ");
+        sql.int(rid).push(" AND ver = ").int(version.0).push(" AND type > 0");
+        if self.db.run(sql)? == 0 {
+            return Ok(false);
+        }
+        self.remove_rows(rid, index)?;
+        let mut resolver = Resolver {
+            db: self.db,
+            hasher: self.shared.hasher,
+            shared: &self.shared.terms,
+            new: &mut self.terms,
+        };
+        self.pending.add(&mut resolver, rid, &index.add)?;
+        Ok(true)
+    }
+
+    fn insert_row(&mut self, row: NewRow) -> Result<(), StoreError> {
+        if self.db.engine() == Engine::Postgres {
+            self.new_rows.push(row);
+            return Ok(());
+        }
+        let [rid, t, h, ver, upd, flags, gap, present, at] = row.numbers;
+        let mut sql = Sql::new("INSERT INTO res (rid, type, h, id, ver, upd, flags, gap, present, at, gen, body) VALUES (");
+        for (index, number) in [rid, t, h].into_iter().enumerate() {
+            sql.push(if index == 0 { "" } else { "," }).bind(Bind::OptInt(number));
+        }
+        sql.push(",").text(row.id);
+        for number in [ver, upd, flags, gap, present, at] {
+            sql.push(",").bind(Bind::OptInt(number));
+        }
+        sql.push(",0,").bytes(row.body).push(")");
+        self.db.run(sql).map(|_| ())
+    }
+
+    fn update_row(&mut self, current: &Current, row: NewRow) -> Result<(), StoreError> {
+        self.flush()?;
+        let mut keep = Sql::new(
+            "INSERT INTO hist (rid, ver, type, upd, flags, gap, body) SELECT rid, ver, type, upd, flags, gap, body FROM res WHERE rid = ",
+        );
+        keep.int(current.rid);
+        self.db.run(keep)?;
+        let [rid, t, _, ver, upd, flags, gap, present, at] = row.numbers;
+        let mut sql = Sql::new("UPDATE res SET type = ");
+        sql.bind(Bind::OptInt(t)).push(", ver = ").bind(Bind::OptInt(ver)).push(", upd = ").bind(Bind::OptInt(upd));
+        sql.push(", flags = ").bind(Bind::OptInt(flags)).push(", gap = ").bind(Bind::OptInt(gap));
+        sql.push(", present = ").bind(Bind::OptInt(present)).push(", at = ").bind(Bind::OptInt(at));
+        sql.push(", body = ").bytes(row.body).push(" WHERE rid = ").bind(Bind::OptInt(rid));
+        self.db.run(sql).map(|_| ())
+    }
+
+    fn write_audit(
+        &mut self,
+        record: &AuditRecord,
+        version: Option<VersionId>,
+        at: Instant,
+    ) -> Result<(), StoreError> {
+        let mut sql = Sql::new("INSERT INTO audit (seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome) SELECT coalesce(max(seq), 0) + 1, ");
+        // PostgreSQL cannot tell the types of values in a select list.
+        sql.push("CAST(").int(at.0).push(" AS bigint), CAST(").text(plain(&record.agent)).push(" AS text), CAST(");
+        sql.text(plain(&record.channel)).push(" AS text), CAST(").int(i64::from(u32::from(record.action)));
+        sql.push(" AS bigint), CAST(").text(record.interaction).push(" AS text), CAST(");
+        let entity = record.entity.as_ref().map(|(key, _)| key);
+        sql.bind(Bind::OptInt(entity.map(|key| i64::from(key.resource_type.0) + 1))).push(" AS bigint), CAST(");
+        sql.bind(Bind::OptText(entity.map(|key| key.id.as_str().to_owned()))).push(" AS text), CAST(");
+        sql.bind(Bind::OptInt(version.map(|version| version.0))).push(" AS bigint), CAST(");
+        sql.bind(Bind::OptText(record.detail.as_deref().map(plain))).push(" AS text), CAST(");
+        sql.int(i64::from(record.outcome)).push(" AS bigint) FROM audit");
+        self.db.run(sql).map(|_| ())
+    }
+
+    /// Writes what was gathered, so that statements see it.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if !self.new_rows.is_empty() {
+            insert_new_rows(self.db, std::mem::take(&mut self.new_rows))?;
+        }
+        if self.pending.is_empty() { Ok(()) } else { std::mem::take(&mut self.pending).insert(self.db) }
+    }
+
+    /// Looks up the resources of many commits at once (PostgreSQL: one round trip).
+    pub(crate) fn look_up(&mut self, keys: Vec<i64>) -> Result<(), StoreError> {
+        if self.db.engine() != Engine::Postgres || keys.is_empty() {
+            return Ok(());
+        }
+        for h in &keys {
+            self.known.insert(*h, None);
+        }
+        let mut sql = Sql::new("SELECT rid, ver, type, id, h FROM res WHERE h = ANY(");
+        sql.bind(Bind::Ints(keys.into_iter().map(Some).collect())).push(")");
+        for row in self.db.rows(sql)? {
+            let current = current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?);
+            self.known.insert(row.int(4)?, Some(current));
+        }
+        Ok(())
+    }
+}
+
+struct PreparedChangeIndex {
+    present: i64,
+    at: Option<i64>,
+}
+
+impl PreparedChangeIndex {
+    fn of(change: &PreparedChange, is_delete: bool) -> Self {
+        if is_delete {
+            Self { present: 0, at: None }
+        } else {
+            Self { present: change.index.present, at: change.index.at }
+        }
+    }
+}
+
+/// Text without NUL, which PostgreSQL cannot hold.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{2400}")
+}
+
+fn current_of(rid: i64, version: i64, signed_type: i64, id: &str) -> Current {
+    let key = u16::try_from(signed_type.abs() - 1).ok().zip(ResourceId::parse(id));
+    let key = key.map(|(t, id)| ResourceKey { resource_type: conformance::ResourceTypeId(t), id });
+    Current { rid, version, is_deleted: signed_type < 0, key }
+}
+
+fn insert_new_rows(db: &mut Db, rows: Vec<NewRow>) -> Result<(), StoreError> {
+    let column = |index: usize| Bind::Ints(rows.iter().map(|row| row.numbers.get(index).copied().flatten()).collect());
+    let ids = rows.iter().map(|row| Some(row.id.clone().into_bytes())).collect();
+    let bodies = rows.iter().map(|row| Some(row.body.clone())).collect();
+    let mut sql = Sql::new("INSERT INTO res (rid, type, h, ver, upd, flags, gap, present, at, gen, id, body) SELECT a, b, c, d, e, f, g, h, i, 0, convert_from(j, 'UTF8'), k FROM unnest(");
+    for index in 0..9 {
+        sql.push(if index == 0 { "" } else { ", " }).bind(column(index)).push("::bigint[]");
+    }
+    sql.push(", ").bind(Bind::Blobs(ids)).push("::bytea[], ").bind(Bind::Blobs(bodies));
+    sql.push("::bytea[]) AS x(a, b, c, d, e, f, g, h, i, j, k)");
+    db.run(sql).map(|_| ())
+}
+
+/// Sets a number of `meta`.
+pub(crate) fn set_meta(db: &mut Db, name: &str, number: i64) -> Result<(), StoreError> {
+    let mut sql = Sql::new("INSERT INTO meta (name, num, bytes) VALUES (");
+    sql.text(name).push(", ").int(number).push(", ").bytes(Vec::new());
+    sql.push(") ON CONFLICT (name) DO UPDATE SET num = excluded.num");
+    db.run(sql).map(|_| ())
+}

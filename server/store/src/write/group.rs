@@ -1,0 +1,131 @@
+//! A group of commits in one transaction of the database.
+//!
+//! A refused commit has written nothing, so the others go on. A failing statement undoes the group; its commits are
+//! then tried one by one, so that only the one that fails is answered with the failure.
+
+use std::sync::atomic::Ordering;
+
+use super::apply::{Transaction, counter, set_meta};
+use super::job::PreparedCommit;
+use super::rows::Pending;
+use super::terms::NewTerms;
+use crate::api::Committed;
+use crate::db::{Db, Engine};
+use crate::error::{CommitError, StoreError};
+use crate::shared::Shared;
+use crate::sql::Sql;
+
+/// PostgreSQL: one writer at a time among all processes, which makes expectations exact.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7240893126)";
+
+/// Writes groups.
+pub(crate) struct Group<'a> {
+    pub(crate) db: &'a mut Db,
+    pub(crate) shared: &'a Shared,
+}
+
+fn is_refusal(error: &CommitError) -> bool {
+    !matches!(error, CommitError::Unavailable(_) | CommitError::Internal(_) | CommitError::Overloaded)
+}
+
+impl Group<'_> {
+    /// Carries out commits; the answers are in their order.
+    pub(crate) fn run(&mut self, commits: &[&PreparedCommit]) -> Vec<Result<Committed, CommitError>> {
+        let counters = &self.shared.counters;
+        counters.groups.fetch_add(1, Ordering::Relaxed);
+        match self.attempt(commits) {
+            Ok(answers) => {
+                let done = answers.iter().filter(|answer| answer.is_ok()).count();
+                counters.commits.fetch_add(done as u64, Ordering::Relaxed);
+                answers
+            }
+            Err(error @ StoreError::Unavailable(_)) => commits.iter().map(|_| Err(error.clone().into())).collect(),
+            Err(error) if commits.len() == 1 => vec![Err(error.into())],
+            Err(_) => commits.iter().flat_map(|commit| self.run(&[commit])).collect(),
+        }
+    }
+
+    fn attempt(&mut self, commits: &[&PreparedCommit]) -> Result<Vec<Result<Committed, CommitError>>, StoreError> {
+        self.within(|transaction| {
+            let changes = commits.iter().flat_map(|commit| &commit.changes);
+            transaction.look_up(changes.map(|change| change.h).collect())?;
+            let mut answers = Vec::with_capacity(commits.len());
+            for commit in commits {
+                match transaction.apply(commit) {
+                    Err(CommitError::Unavailable(text)) => return Err(StoreError::Unavailable(text)),
+                    Err(error) if !is_refusal(&error) => return Err(StoreError::Internal(error.to_string())),
+                    answer => answers.push(answer),
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    /// Runs work in a transaction with all that belongs to one.
+    pub(crate) fn within<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match self.db.engine() {
+            Engine::Sqlite => self.db.batch("BEGIN IMMEDIATE")?,
+            Engine::Postgres => self.db.batch(&format!("BEGIN; {LOCK}"))?,
+        }
+        let result = self.work_and_commit(work);
+        if result.is_err() {
+            // The connection may be gone or the transaction undone already; both are fine.
+            let _ = self.db.batch("ROLLBACK");
+        }
+        result
+    }
+
+    fn work_and_commit<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut sql = Sql::new("SELECT name, num FROM meta WHERE name IN (");
+        sql.text(counter::RID).push(", ").text(counter::UPDATED).push(")");
+        let (mut rid, mut updated) = (0, 0);
+        for row in self.db.rows(sql)? {
+            match row.text(0)? {
+                counter::RID => rid = row.int(1)?,
+                _ => updated = row.int(1)?,
+            }
+        }
+        let mut transaction = Transaction {
+            db: self.db,
+            shared: self.shared,
+            rid,
+            updated,
+            now: (self.shared.options.clock)().0,
+            live: Default::default(),
+            terms: NewTerms::default(),
+            pending: Pending::default(),
+            known: Default::default(),
+            new_rows: Vec::new(),
+            plain: Vec::new(),
+        };
+        let value = work(&mut transaction)?;
+        transaction.flush()?;
+        let Transaction { rid: last_rid, updated: last_updated, live, terms, plain, .. } = transaction;
+        if last_rid != rid {
+            set_meta(self.db, counter::RID, last_rid)?;
+        }
+        if last_updated != updated {
+            set_meta(self.db, counter::UPDATED, last_updated)?;
+        }
+        for (type_number, delta) in live {
+            let mut sql = Sql::new("INSERT INTO live (type, n) VALUES (");
+            sql.int(type_number).push(", ").int(delta);
+            sql.push(") ON CONFLICT (type) DO UPDATE SET n = live.n + excluded.n");
+            self.db.run(sql)?;
+        }
+        self.db.batch("COMMIT")?;
+        terms.publish(&self.shared.terms);
+        for t in plain {
+            if let Some(flag) = self.shared.plain.get(usize::from(t)) {
+                flag.store(true, Ordering::Release);
+            }
+        }
+        Ok(value)
+    }
+}

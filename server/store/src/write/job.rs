@@ -1,0 +1,81 @@
+//! A commit as the writer gets it: everything that can be worked out beforehand is.
+
+use fhir_core::ids::ResourceKey;
+use sha2::{Digest, Sha256};
+
+use crate::api::{Action, Change, Commit, ExpectVersion, Expectation};
+use crate::audit::AuditRecord;
+use crate::body::{Class, Packed};
+use crate::error::{CommitError, StoreError};
+use crate::index::PreparedIndex;
+use crate::message::MessageRecord;
+use crate::shared::Shared;
+
+/// A change with its body packed.
+pub(crate) struct PreparedChange {
+    pub(crate) key: ResourceKey,
+    pub(crate) h: i64,
+    pub(crate) expect: ExpectVersion,
+    pub(crate) action: PreparedAction,
+    pub(crate) index: PreparedIndex,
+}
+
+pub(crate) enum PreparedAction {
+    Put(Packed),
+    Delete,
+}
+
+/// A message with its raw bytes packed.
+pub(crate) struct PreparedMessage {
+    pub(crate) record: MessageRecord,
+    pub(crate) hash: [u8; 32],
+    pub(crate) packed: Vec<u8>,
+}
+
+pub(crate) struct PreparedCommit {
+    pub(crate) expects: Vec<Expectation>,
+    pub(crate) changes: Vec<PreparedChange>,
+    pub(crate) audit: Vec<AuditRecord>,
+    pub(crate) message: Option<PreparedMessage>,
+}
+
+/// Level for raw messages: they are kept for years and read rarely.
+const MESSAGE_LEVEL: i32 = 9;
+
+impl PreparedCommit {
+    /// Packs bodies and hashes the message, on the caller's thread.
+    pub(crate) fn new(shared: &Shared, commit: Commit) -> Result<Self, CommitError> {
+        let mut keys = std::collections::HashSet::new();
+        if !commit.changes.iter().all(|change| keys.insert(&change.key)) {
+            return Err(CommitError::Internal("a commit changes a resource twice".into()));
+        }
+        let changes = commit.changes.into_iter().map(|change| prepared(shared, change)).collect();
+        let message = commit.message.map(prepared_message).transpose()?;
+        Ok(Self { expects: commit.expects, changes, audit: commit.audit, message })
+    }
+}
+
+fn prepared(shared: &Shared, change: Change) -> PreparedChange {
+    let h = shared.hasher.resource(&change.key);
+    let (action, index) = match change.action {
+        Action::Put { body, index } => {
+            let class = Class::of(change.key.resource_type.name());
+            (PreparedAction::Put(shared.bodies.pack(class, body.stored_text(), body.gap())), index)
+        }
+        Action::Delete { index } => (PreparedAction::Delete, index),
+    };
+    PreparedChange { key: change.key, h, expect: change.expect, action, index }
+}
+
+fn prepared_message(mut record: MessageRecord) -> Result<PreparedMessage, StoreError> {
+    let hash = Sha256::digest(&record.raw).into();
+    let packed = zstd::bulk::compress(&record.raw, MESSAGE_LEVEL)
+        .map_err(|_| StoreError::Internal("a message cannot be packed".into()))?;
+    // PostgreSQL's texts cannot hold NUL; both engines store its picture instead. The raw bytes keep it.
+    for text in [&mut record.sender, &mut record.control_id, &mut record.message_type, &mut record.feed] {
+        if text.contains('\0') {
+            *text = text.replace('\0', "\u{2400}");
+        }
+    }
+    Ok(PreparedMessage { record, hash, packed })
+}

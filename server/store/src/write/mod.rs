@@ -1,0 +1,15 @@
+//! Writing: one thread gathers waiting commits into groups, checks and writes each, and answers after the database
+//! has made the group durable.
+
+mod apply;
+mod group;
+mod job;
+mod message;
+mod rows;
+mod terms;
+
+pub(crate) use apply::counter;
+pub(crate) use group::Group;
+pub(crate) use job::{PreparedAction, PreparedChange, PreparedCommit, PreparedMessage};
+pub(crate) use message::{state_number, state_of};
+pub(crate) use terms::load_units;
