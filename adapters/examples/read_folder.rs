@@ -16,19 +16,26 @@ use bytes::Bytes;
 use mappings::Library;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::var("HL7_FOLDER").map_err(|_| "set HL7_FOLDER to a folder of *.hl7 files")?;
+    let folder =
+        std::env::var("HL7_FOLDER").map_err(|_| "set HL7_FOLDER to a folder of *.hl7 files")?;
     let verbose = std::env::args().any(|a| a == "verbose");
     let mut files = Vec::new();
     collect(Path::new(&folder), &mut files)?;
     files.sort();
     let settings = FeedSettings {
         processing_ids: ["P", "T", "D"].map(str::to_owned).to_vec(),
-        mapping: [("zone", "America/New_York"), ("default-authority", "urn:oid:1.2.3")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into(),
+        mapping: [
+            ("zone", "America/New_York"),
+            ("default-authority", "urn:oid:1.2.3"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into(),
         ..FeedSettings::default()
     };
-    let pipeline = Pipeline::new(Feed::new(&settings)?, Library::embedded().map_err(|e| e.to_string())?);
+    let pipeline = Pipeline::new(
+        Feed::new(&settings)?,
+        Library::embedded().map_err(|e| e.to_string())?,
+    );
     let mut totals: BTreeMap<String, usize> = BTreeMap::new();
     let mut messages = Vec::new();
     for path in &files {
@@ -70,7 +77,11 @@ fn verdict(intake: &Intake) -> String {
     match &intake.disposition {
         Disposition::Process => "AA processed".to_owned(),
         Disposition::Refuse { code, reason } => {
-            let kind = if *code == AckCode::Reject { intake.message_type.as_str() } else { "" };
+            let kind = if *code == AckCode::Reject {
+                intake.message_type.as_str()
+            } else {
+                ""
+            };
             format!("{} {} {kind}", code.as_str(), reason.code)
         }
     }
@@ -79,17 +90,25 @@ fn verdict(intake: &Intake) -> String {
 /// Time of each step over all messages that are processed, the best of several rounds.
 fn time(pipeline: &Pipeline, messages: &[Bytes]) {
     const ROUNDS: usize = 7;
-    let good: Vec<&Bytes> =
-        messages.iter().filter(|raw| pipeline.read((*raw).clone()).intake.disposition == Disposition::Process).collect();
+    let good: Vec<&Bytes> = messages
+        .iter()
+        .filter(|raw| pipeline.read((*raw).clone()).intake.disposition == Disposition::Process)
+        .collect();
     let mut best = [Duration::MAX; 3];
     for _ in 0..ROUNDS {
         let mut spent = [Duration::ZERO; 3];
         for raw in &good {
             let start = Instant::now();
             let mut issues = Vec::new();
-            let Ok(decoded) = decode(raw, &Fallback::default(), &mut issues) else { continue };
-            let Ok(lines) = normalise(&decoded.text, &decoded.offsets, &mut issues) else { continue };
-            let Ok(message) = tokenize(&decoded.text, lines) else { continue };
+            let Ok(decoded) = decode(raw, &Fallback::default(), &mut issues) else {
+                continue;
+            };
+            let Ok(lines) = normalise(&decoded.text, &decoded.offsets, &mut issues) else {
+                continue;
+            };
+            let Ok(message) = tokenize(&decoded.text, lines) else {
+                continue;
+            };
             let read = Instant::now();
             let agreed = guard::second_opinion(&message).is_ok();
             let guarded = Instant::now();
@@ -107,7 +126,17 @@ fn time(pipeline: &Pipeline, messages: &[Bytes]) {
     let count = u32::try_from(good.len().max(1)).unwrap_or(1);
     let bytes: usize = good.iter().map(|raw| raw.len()).sum();
     println!("{count} messages, mean {} bytes", bytes / good.len().max(1));
-    for (name, spent) in ["decode + normalise + tokenize", "second opinion", "whole path to the gateway"].iter().zip(best) {
-        println!("{:8.1} µs  {name}", (spent / count).as_nanos() as f64 / 1000.0);
+    for (name, spent) in [
+        "decode + normalise + tokenize",
+        "second opinion",
+        "whole path to the gateway",
+    ]
+    .iter()
+    .zip(best)
+    {
+        println!(
+            "{:8.1} µs  {name}",
+            (spent / count).as_nanos() as f64 / 1000.0
+        );
     }
 }

@@ -24,19 +24,21 @@ pub const SEGMENTS_MAX: usize = 50_000;
 
 /// Segment identifiers of v2.1 to v2.9, sorted: only these are recognised in lower case or without fields.
 const KNOWN: &[&str] = &[
-    "ABS", "ACC", "ADD", "ADJ", "AFF", "AIG", "AIL", "AIP", "AIS", "AL1", "APR", "ARQ", "ARV", "AUT", "BHS", "BLC",
-    "BLG", "BPO", "BPX", "BTS", "BTX", "BUI", "CDM", "CDO", "CER", "CM0", "CM1", "CM2", "CNS", "CON", "CSP", "CSR",
-    "CSS", "CTD", "CTI", "CTR", "DB1", "DEV", "DG1", "DMI", "DON", "DPS", "DRG", "DSC", "DSP", "DST", "ECD", "ECR",
-    "EDU", "EQL", "EQP", "EQU", "ERQ", "ERR", "EVN", "FAC", "FHS", "FT1", "FTS", "GOL", "GP1", "GP2", "GT1", "IAM",
-    "IAR", "IIM", "ILT", "IN1", "IN2", "IN3", "INV", "IPC", "IPR", "ISD", "ITM", "IVC", "IVT", "LAN", "LCC", "LCH",
-    "LDP", "LOC", "LRL", "MCP", "MFA", "MFE", "MFI", "MRG", "MSA", "MSH", "NCK", "NDS", "NK1", "NPU", "NSC", "NST",
-    "NTE", "OBR", "OBX", "ODS", "ODT", "OH1", "OH2", "OH3", "OH4", "OM1", "OM2", "OM3", "OM4", "OM5", "OM6", "OM7",
-    "OMC", "ORC", "ORG", "OVR", "PAC", "PCE", "PCR", "PD1", "PDA", "PDC", "PEO", "PES", "PID", "PKG", "PM1", "PMT",
-    "PR1", "PRA", "PRB", "PRC", "PRD", "PRT", "PSG", "PSH", "PSL", "PSS", "PTH", "PV1", "PV2", "PYE", "QAK", "QID",
-    "QPD", "QRD", "QRF", "QRI", "RCP", "RDF", "RDT", "REL", "RF1", "RFI", "RGS", "RMI", "ROL", "RQ1", "RQD", "RXA",
-    "RXC", "RXD", "RXE", "RXG", "RXO", "RXR", "RXV", "SAC", "SCD", "SCH", "SCP", "SDD", "SFT", "SGH", "SGT", "SHP",
-    "SID", "SLT", "SPM", "SPR", "STF", "STZ", "TCC", "TCD", "TQ1", "TQ2", "TXA", "UAC", "UB1", "UB2", "URD", "URS",
-    "VAR", "VTQ",
+    "ABS", "ACC", "ADD", "ADJ", "AFF", "AIG", "AIL", "AIP", "AIS", "AL1", "APR", "ARQ", "ARV",
+    "AUT", "BHS", "BLC", "BLG", "BPO", "BPX", "BTS", "BTX", "BUI", "CDM", "CDO", "CER", "CM0",
+    "CM1", "CM2", "CNS", "CON", "CSP", "CSR", "CSS", "CTD", "CTI", "CTR", "DB1", "DEV", "DG1",
+    "DMI", "DON", "DPS", "DRG", "DSC", "DSP", "DST", "ECD", "ECR", "EDU", "EQL", "EQP", "EQU",
+    "ERQ", "ERR", "EVN", "FAC", "FHS", "FT1", "FTS", "GOL", "GP1", "GP2", "GT1", "IAM", "IAR",
+    "IIM", "ILT", "IN1", "IN2", "IN3", "INV", "IPC", "IPR", "ISD", "ITM", "IVC", "IVT", "LAN",
+    "LCC", "LCH", "LDP", "LOC", "LRL", "MCP", "MFA", "MFE", "MFI", "MRG", "MSA", "MSH", "NCK",
+    "NDS", "NK1", "NPU", "NSC", "NST", "NTE", "OBR", "OBX", "ODS", "ODT", "OH1", "OH2", "OH3",
+    "OH4", "OM1", "OM2", "OM3", "OM4", "OM5", "OM6", "OM7", "OMC", "ORC", "ORG", "OVR", "PAC",
+    "PCE", "PCR", "PD1", "PDA", "PDC", "PEO", "PES", "PID", "PKG", "PM1", "PMT", "PR1", "PRA",
+    "PRB", "PRC", "PRD", "PRT", "PSG", "PSH", "PSL", "PSS", "PTH", "PV1", "PV2", "PYE", "QAK",
+    "QID", "QPD", "QRD", "QRF", "QRI", "RCP", "RDF", "RDT", "REL", "RF1", "RFI", "RGS", "RMI",
+    "ROL", "RQ1", "RQD", "RXA", "RXC", "RXD", "RXE", "RXG", "RXO", "RXR", "RXV", "SAC", "SCD",
+    "SCH", "SCP", "SDD", "SFT", "SGH", "SGT", "SHP", "SID", "SLT", "SPM", "SPR", "STF", "STZ",
+    "TCC", "TCD", "TQ1", "TQ2", "TXA", "UAC", "UB1", "UB2", "URD", "URS", "VAR", "VTQ",
 ];
 
 /// The segments of a message as places in its text.
@@ -74,7 +76,9 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
     let inner = text.get(body.clone()).unwrap_or("");
     if !inner.starts_with("MSH") {
         let text = "the message does not start with MSH; send one HL7 v2 message in each frame";
-        return Err(Issue::new(Severity::Error, "no-msh", text).at_byte(offsets.raw(to_u32(body.start))));
+        return Err(
+            Issue::new(Severity::Error, "no-msh", text).at_byte(offsets.raw(to_u32(body.start)))
+        );
     }
     let delimiters = Delimiters::of(inner, issues)?;
     let mut reader = Reader {
@@ -83,7 +87,11 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
         delimiters,
         has_cr: memchr::memchr(b'\r', inner.as_bytes()).is_some(),
         tolerated: Tolerated::default(),
-        lines: Lines { delimiters, segments: Vec::new(), local: Vec::new() },
+        lines: Lines {
+            delimiters,
+            segments: Vec::new(),
+            local: Vec::new(),
+        },
     };
     let mut at = body.start;
     while at < body.end {
@@ -91,7 +99,13 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
         reader.take(at..end)?;
         at = next;
     }
-    for span in reader.lines.segments.iter().map(|s| &s.span).chain(&reader.lines.local) {
+    for span in reader
+        .lines
+        .segments
+        .iter()
+        .map(|s| &s.span)
+        .chain(&reader.lines.local)
+    {
         no_control_characters(text, span, offsets)?;
     }
     reader.tolerated.report(offsets, issues);
@@ -100,15 +114,31 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
 
 /// The message without framing bytes, byte order marks and blanks around it.
 fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> {
-    let blank = |c: char| matches!(c, '\0' | ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}');
+    let blank = |c: char| {
+        matches!(
+            c,
+            '\0' | ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}'
+        )
+    };
     let start = text.len() - text.trim_start_matches(blank).len();
-    let end = start + text.get(start..).unwrap_or("").trim_end_matches(blank).len();
+    let end = start
+        + text
+            .get(start..)
+            .unwrap_or("")
+            .trim_end_matches(blank)
+            .len();
     if start > 0 {
         let framed = text.get(..start).unwrap_or("").contains('\u{0B}');
         let (code, text) = if framed {
-            ("framing-bytes", "framing bytes stood around the message and were left out")
+            (
+                "framing-bytes",
+                "framing bytes stood around the message and were left out",
+            )
         } else {
-            ("blank-before-message", "blanks stood before the message and were left out")
+            (
+                "blank-before-message",
+                "blanks stood before the message and were left out",
+            )
         };
         issues.push(Issue::new(Severity::Warning, code, text).at_byte(offsets.raw(0)));
     }
@@ -117,7 +147,10 @@ fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> 
 
 /// FHIR strings hold no control characters but tab and line ends, and HL7 v2 texts have to escape them.
 fn no_control_characters(text: &str, span: &Range<u32>, offsets: &Offsets) -> Result<(), Issue> {
-    let bytes = text.as_bytes().get(span.start as usize..span.end as usize).unwrap_or_default();
+    let bytes = text
+        .as_bytes()
+        .get(span.start as usize..span.end as usize)
+        .unwrap_or_default();
     let odd = |b: &u8| *b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n') || *b == 0x7F;
     match bytes.iter().position(odd) {
         None => Ok(()),
@@ -145,9 +178,14 @@ impl Reader<'_> {
         let mut from = at;
         loop {
             let rest = bytes.get(from..end).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'\r', b'\n', rest) else { return (end, end) };
+            let Some(found) = memchr::memchr2(b'\r', b'\n', rest) else {
+                return (end, end);
+            };
             let stop = from + found;
-            let pair = (bytes.get(stop), bytes.get(stop + 1).filter(|_| stop + 1 < end));
+            let pair = (
+                bytes.get(stop),
+                bytes.get(stop + 1).filter(|_| stop + 1 < end),
+            );
             match pair {
                 (Some(b'\r'), Some(b'\n')) => {
                     self.tolerated.note(Fault::CrLf, stop);
@@ -215,7 +253,10 @@ impl Reader<'_> {
 
     fn kind(&self, line: &str) -> Option<Kind> {
         let bytes = line.as_bytes();
-        let length = bytes.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let length = bytes
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
         let after = bytes.get(length);
         let ends = after == Some(&self.delimiters.field);
         if !ends && after.is_some() {
@@ -225,8 +266,11 @@ impl Reader<'_> {
         if length != 3 {
             /// Longer words before a separator are text, not a local segment.
             const LOCAL_ID_MAX: usize = 8;
-            let upper = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-            return (ends && name.starts_with('Z') && upper && length <= LOCAL_ID_MAX).then_some(Kind::Local);
+            let upper = name
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+            return (ends && name.starts_with('Z') && upper && length <= LOCAL_ID_MAX)
+                .then_some(Kind::Local);
         }
         let upper = name.to_ascii_uppercase();
         let id = SegmentId::parse(&upper)?;
@@ -243,9 +287,17 @@ impl Reader<'_> {
     fn one_whole_message(&self, id: SegmentId, start: usize) -> Result<(), Issue> {
         let first = self.lines.segments.is_empty();
         let (code, text) = match id.as_str() {
-            "MSH" if !first => ("several-messages", "a second MSH; send one message in each frame"),
-            "FHS" | "BHS" | "BTS" | "FTS" => ("batch", "a batch envelope; send its messages one by one"),
-            "DSC" | "ADD" => ("fragment", "the message is continued in another; send it whole"),
+            "MSH" if !first => (
+                "several-messages",
+                "a second MSH; send one message in each frame",
+            ),
+            "FHS" | "BHS" | "BTS" | "FTS" => {
+                ("batch", "a batch envelope; send its messages one by one")
+            }
+            "DSC" | "ADD" => (
+                "fragment",
+                "the message is continued in another; send it whole",
+            ),
             _ => return Ok(()),
         };
         Err(Issue::new(Severity::Error, code, text)
@@ -255,11 +307,17 @@ impl Reader<'_> {
 
     fn no_segment(&self, span: &Range<u32>) -> Issue {
         let text = "a line is no segment: a raw line end inside the segment before; send it escaped as \\.br\\";
-        let issue = Issue::new(Severity::Error, "line-is-no-segment", text).at_byte(self.offsets.raw(span.start));
+        let issue = Issue::new(Severity::Error, "line-is-no-segment", text)
+            .at_byte(self.offsets.raw(span.start));
         match self.lines.segments.last() {
             None => issue,
             Some(last) => {
-                let same = self.lines.segments.iter().filter(|s| s.id == last.id).count();
+                let same = self
+                    .lines
+                    .segments
+                    .iter()
+                    .filter(|s| s.id == last.id)
+                    .count();
                 issue.at_segment(last.id.as_str(), to_u32(same), At::new(0, 0, 0, 0))
             }
         }
@@ -270,7 +328,8 @@ impl Reader<'_> {
             return Ok(());
         }
         let text = format!("more than {SEGMENTS_MAX} segments; send several messages");
-        Err(Issue::new(Severity::Error, "too-many-segments", text).at_byte(self.offsets.raw(to_u32(start))))
+        Err(Issue::new(Severity::Error, "too-many-segments", text)
+            .at_byte(self.offsets.raw(to_u32(start))))
     }
 }
 
@@ -290,15 +349,51 @@ enum Fault {
 
 /// Code, severity and sentence of each fault, in the order of [`Fault`].
 const FAULTS: [(&str, Severity, &str); 9] = [
-    ("crlf-ends-segments", Severity::Information, "CR LF ends segments instead of CR"),
-    ("lfcr-ends-segments", Severity::Warning, "LF CR ends segments instead of CR"),
-    ("lf-ends-segments", Severity::Information, "LF ends segments instead of CR"),
-    ("line-feed-in-text", Severity::Warning, "a raw line feed stands in a field and was kept as text"),
-    ("blank-line", Severity::Information, "a blank line was left out"),
-    ("blank-before-segment", Severity::Warning, "blanks before a segment were left out"),
-    ("local-line", Severity::Warning, "a local line without three-character identifier is kept, and no mapping reads it"),
-    ("segment-lower-case", Severity::Warning, "a segment identifier in lower case was read in upper case"),
-    ("segment-without-fields", Severity::Information, "a segment has no fields"),
+    (
+        "crlf-ends-segments",
+        Severity::Information,
+        "CR LF ends segments instead of CR",
+    ),
+    (
+        "lfcr-ends-segments",
+        Severity::Warning,
+        "LF CR ends segments instead of CR",
+    ),
+    (
+        "lf-ends-segments",
+        Severity::Information,
+        "LF ends segments instead of CR",
+    ),
+    (
+        "line-feed-in-text",
+        Severity::Warning,
+        "a raw line feed stands in a field and was kept as text",
+    ),
+    (
+        "blank-line",
+        Severity::Information,
+        "a blank line was left out",
+    ),
+    (
+        "blank-before-segment",
+        Severity::Warning,
+        "blanks before a segment were left out",
+    ),
+    (
+        "local-line",
+        Severity::Warning,
+        "a local line without three-character identifier is kept, and no mapping reads it",
+    ),
+    (
+        "segment-lower-case",
+        Severity::Warning,
+        "a segment identifier in lower case was read in upper case",
+    ),
+    (
+        "segment-without-fields",
+        Severity::Information,
+        "a segment has no fields",
+    ),
 ];
 
 #[derive(Debug, Default)]
@@ -315,7 +410,11 @@ impl Tolerated {
     fn report(&self, offsets: &Offsets, issues: &mut Vec<Issue>) {
         for ((code, severity, text), slot) in FAULTS.iter().zip(&self.0) {
             if let Some((at, count)) = slot {
-                let text = if *count == 1 { (*text).to_owned() } else { format!("{text} ({count} times)") };
+                let text = if *count == 1 {
+                    (*text).to_owned()
+                } else {
+                    format!("{text} ({count} times)")
+                };
                 issues.push(Issue::new(*severity, code, text).at_byte(offsets.raw(*at)));
             }
         }

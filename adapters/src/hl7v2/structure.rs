@@ -29,19 +29,47 @@ struct Group {
 
 const NOTES: &[&str] = &["NTE", "PRT"];
 
-const OBSERVATION: Group =
-    Group { name: "OBSERVATION", heads: &["OBX"], members: &["PRT", "NTE"], groups: &[], repeats: true };
-const SPECIMEN: Group =
-    Group { name: "SPECIMEN", heads: &["SPM"], members: NOTES, groups: &[OBSERVATION], repeats: true };
-const TIMING: Group = Group { name: "TIMING_QTY", heads: &["TQ1"], members: &["TQ2"], groups: &[], repeats: true };
-const VISIT: Group =
-    Group { name: "VISIT", heads: &["PV1"], members: &["PV2", "PRT", "ROL"], groups: &[], repeats: false };
-const PATIENT_OBSERVATION: Group =
-    Group { name: "PATIENT_OBSERVATION", heads: &["OBX"], members: &["PRT"], groups: &[], repeats: true };
+const OBSERVATION: Group = Group {
+    name: "OBSERVATION",
+    heads: &["OBX"],
+    members: &["PRT", "NTE"],
+    groups: &[],
+    repeats: true,
+};
+const SPECIMEN: Group = Group {
+    name: "SPECIMEN",
+    heads: &["SPM"],
+    members: NOTES,
+    groups: &[OBSERVATION],
+    repeats: true,
+};
+const TIMING: Group = Group {
+    name: "TIMING_QTY",
+    heads: &["TQ1"],
+    members: &["TQ2"],
+    groups: &[],
+    repeats: true,
+};
+const VISIT: Group = Group {
+    name: "VISIT",
+    heads: &["PV1"],
+    members: &["PV2", "PRT", "ROL"],
+    groups: &[],
+    repeats: false,
+};
+const PATIENT_OBSERVATION: Group = Group {
+    name: "PATIENT_OBSERVATION",
+    heads: &["OBX"],
+    members: &["PRT"],
+    groups: &[],
+    repeats: true,
+};
 const PATIENT: Group = Group {
     name: "PATIENT",
     heads: &["PID"],
-    members: &["PD1", "PRT", "ROL", "NTE", "NK1", "ARV", "OH1", "OH2", "OH3", "OH4"],
+    members: &[
+        "PD1", "PRT", "ROL", "NTE", "NK1", "ARV", "OH1", "OH2", "OH3", "OH4",
+    ],
     groups: &[PATIENT_OBSERVATION, VISIT],
     repeats: false,
 };
@@ -59,23 +87,44 @@ const PATIENT_RESULT: Group = Group {
     groups: &[PATIENT, ORDER_OBSERVATION],
     repeats: true,
 };
-const PROCEDURE: Group =
-    Group { name: "PROCEDURE", heads: &["PR1"], members: &["ROL", "PRT"], groups: &[], repeats: true };
-const INSURANCE: Group =
-    Group { name: "INSURANCE", heads: &["IN1"], members: &["IN2", "IN3", "AUT", "RF1"], groups: &[], repeats: true };
-const MERGED_PATIENT: Group =
-    Group { name: "PATIENT", heads: &["PID"], members: &["PD1", "MRG", "PV1", "NTE"], groups: &[], repeats: true };
+const PROCEDURE: Group = Group {
+    name: "PROCEDURE",
+    heads: &["PR1"],
+    members: &["ROL", "PRT"],
+    groups: &[],
+    repeats: true,
+};
+const INSURANCE: Group = Group {
+    name: "INSURANCE",
+    heads: &["IN1"],
+    members: &["IN2", "IN3", "AUT", "RF1"],
+    groups: &[],
+    repeats: true,
+};
+const MERGED_PATIENT: Group = Group {
+    name: "PATIENT",
+    heads: &["PID"],
+    members: &["PD1", "MRG", "PV1", "NTE"],
+    groups: &[],
+    repeats: true,
+};
 
 /// The top of a structure is the message itself, a group that is always open.
 const fn message(members: &'static [&'static str], groups: &'static [Group]) -> Group {
-    Group { name: "", heads: &[], members, groups, repeats: false }
+    Group {
+        name: "",
+        heads: &[],
+        members,
+        groups,
+        repeats: false,
+    }
 }
 
 const ORU: Group = message(&["SFT", "UAC"], &[PATIENT_RESULT]);
 const ADT: Group = message(
     &[
-        "ACC", "AL1", "ARV", "DB1", "DG1", "DRG", "EVN", "GT1", "IAM", "MRG", "NK1", "OBX", "PD1", "PDA", "PID", "PV1",
-        "PV2", "SFT", "UAC", "UB1", "UB2",
+        "ACC", "AL1", "ARV", "DB1", "DG1", "DRG", "EVN", "GT1", "IAM", "MRG", "NK1", "OBX", "PD1",
+        "PDA", "PID", "PV1", "PV2", "SFT", "UAC", "UB1", "UB2",
     ],
     &[PROCEDURE, INSURANCE],
 );
@@ -152,7 +201,11 @@ impl MessageType {
     ///
     /// # Errors
     /// An issue naming MSH-9 when there is no message code.
-    pub fn of(header: &Header, message: &Message<'_>, issues: &mut Vec<Issue>) -> Result<MessageType, Issue> {
+    pub fn of(
+        header: &Header,
+        message: &Message<'_>,
+        issues: &mut Vec<Issue>,
+    ) -> Result<MessageType, Issue> {
         let code = header.component(9, 1).trim();
         if code.is_empty() {
             let text = "MSH-9 has no message code; send for example ADT^A01^ADT_A01";
@@ -163,7 +216,10 @@ impl MessageType {
             let event = message.first("EVN", At::new(1, 1, 1, 1));
             let (found, text) = match (event, code) {
                 (Some(event), _) => (event.trim(), "MSH-9 has no trigger event; EVN-1 was taken"),
-                (None, "ORU") => ("R01", "MSH-9 has no trigger event; R01 was taken, the only one ORU had"),
+                (None, "ORU") => (
+                    "R01",
+                    "MSH-9 has no trigger event; R01 was taken, the only one ORU had",
+                ),
                 _ => ("", "MSH-9 has no trigger event"),
             };
             issues.push(Issue::new(Severity::Warning, "trigger-event-missing", text).at_field(9));
@@ -171,18 +227,26 @@ impl MessageType {
         }
         let event = format!("{code}_{trigger}");
         let sent = header.component(9, 3).trim();
-        let known = EVENTS.iter().find(|(e, _)| *e == event).map(|(_, structure)| *structure);
+        let known = EVENTS
+            .iter()
+            .find(|(e, _)| *e == event)
+            .map(|(_, structure)| *structure);
         let structure = match known {
             Some(structure) if sent.is_empty() || sent == structure => structure,
             Some(structure) => {
-                let text = format!("MSH-9.3 is not the structure of the event; read as {structure}");
+                let text =
+                    format!("MSH-9.3 is not the structure of the event; read as {structure}");
                 issues.push(Issue::new(Severity::Warning, "structure-disagrees", text).at_field(9));
                 structure
             }
             None if sent.is_empty() => event.as_str(),
             None => sent,
         };
-        Ok(MessageType { code: code.to_owned(), trigger: trigger.to_owned(), structure: structure.to_owned() })
+        Ok(MessageType {
+            code: code.to_owned(),
+            trigger: trigger.to_owned(),
+            structure: structure.to_owned(),
+        })
     }
 }
 
@@ -197,7 +261,11 @@ struct Open {
 
 impl Open {
     fn new(group: &'static Group) -> Open {
-        Open { group, heads: 0, children: 0 }
+        Open {
+            group,
+            heads: 0,
+            children: 0,
+        }
     }
 }
 
@@ -211,16 +279,23 @@ pub fn tree(
 ) -> Hl7Tree {
     let mut builder = Hl7Builder::new(structure);
     let subcomponent = message.delimiters.subcomponent.unwrap_or(b'&');
-    builder.delimiters(char::from(message.delimiters.component), char::from(subcomponent));
+    builder.delimiters(
+        char::from(message.delimiters.component),
+        char::from(subcomponent),
+    );
     let mut open = vec![Open::new(top(structure))];
     let mut oddities = Oddities::default();
     for segment in &message.segments {
         place(&mut builder, &mut open, segment);
-        builder.segment(segment.id, offsets.raw(segment.span.start)..offsets.raw(segment.span.end));
+        builder.segment(
+            segment.id,
+            offsets.raw(segment.span.start)..offsets.raw(segment.span.end),
+        );
         for leaf in message.leaves_of(segment) {
             let span = offsets.raw(leaf.span.start)..offsets.raw(leaf.span.end);
             let text = message.text_at(&leaf.span);
-            let is_header = segment.span.start == message.segments.first().map_or(0, |s| s.span.start);
+            let is_header =
+                segment.span.start == message.segments.first().map_or(0, |s| s.span.start);
             if text == "\"\"" {
                 builder.null(leaf.at, span);
             } else if is_header && leaf.at.field <= 2 {
@@ -240,7 +315,9 @@ pub fn tree(
 fn place(builder: &mut Hl7Builder, open: &mut Vec<Open>, segment: &Segment) {
     let id = segment.id.as_str();
     for depth in (0..open.len()).rev() {
-        let Some(here) = open.get_mut(depth) else { return };
+        let Some(here) = open.get_mut(depth) else {
+            return;
+        };
         let head = here.group.heads.iter().position(|h| *h == id);
         if let Some(head) = head {
             if head >= here.heads {
@@ -253,16 +330,28 @@ fn place(builder: &mut Hl7Builder, open: &mut Vec<Open>, segment: &Segment) {
             return;
         }
         // A head seen before opens the group anew: the group around it finds it among its children.
-        let path = if head.is_some() { None } else { path_to(here, id) };
+        let path = if head.is_some() {
+            None
+        } else {
+            path_to(here, id)
+        };
         if let Some((child, path)) = path {
             here.children = child;
             close_to(builder, open, depth);
             for group in path {
                 builder.open_group(group.name);
                 let mut opened = Open::new(group);
-                opened.heads = group.heads.iter().position(|h| *h == id).map_or(0, |h| h + 1);
+                opened.heads = group
+                    .heads
+                    .iter()
+                    .position(|h| *h == id)
+                    .map_or(0, |h| h + 1);
                 // A group opened on the way has its first child taken, if that does not repeat.
-                opened.children = group.groups.iter().position(|g| g.heads.contains(&id)).map_or(0, |c| after(group, c));
+                opened.children = group
+                    .groups
+                    .iter()
+                    .position(|g| g.heads.contains(&id))
+                    .map_or(0, |c| after(group, c));
                 open.push(opened);
             }
             return;
@@ -288,7 +377,11 @@ fn path_to(here: &Open, id: &str) -> Option<(usize, Vec<&'static Group>)> {
 
 /// Where children go on after the `i`-th: at it when it repeats.
 fn after(group: &Group, i: usize) -> usize {
-    if group.groups.get(i).is_some_and(|g| g.repeats) { i } else { i + 1 }
+    if group.groups.get(i).is_some_and(|g| g.repeats) {
+        i
+    } else {
+        i + 1
+    }
 }
 
 fn close_to(builder: &mut Hl7Builder, open: &mut Vec<Open>, depth: usize) {
@@ -312,17 +405,48 @@ impl Oddities {
 
     fn report(&self, message: &Message<'_>, issues: &mut Vec<Issue>) {
         const KINDS: [(&str, Severity, &str); 4] = [
-            ("escape-unpaired", Severity::Warning, "an escape character starts no sequence and was kept as text"),
-            ("escape-unknown", Severity::Warning, "an escape sequence of this site was kept as sent"),
-            ("escape-hexadecimal", Severity::Warning, "hexadecimal bytes that are no allowed text were kept as sent"),
-            ("escape-layout", Severity::Information, "highlighting or layout was left out of a text"),
+            (
+                "escape-unpaired",
+                Severity::Warning,
+                "an escape character starts no sequence and was kept as text",
+            ),
+            (
+                "escape-unknown",
+                Severity::Warning,
+                "an escape sequence of this site was kept as sent",
+            ),
+            (
+                "escape-hexadecimal",
+                Severity::Warning,
+                "hexadecimal bytes that are no allowed text were kept as sent",
+            ),
+            (
+                "escape-layout",
+                Severity::Information,
+                "highlighting or layout was left out of a text",
+            ),
         ];
         for ((code, severity, text), slot) in KINDS.iter().zip(&self.0) {
-            let Some((at, start, offset, count)) = slot else { continue };
-            let Some(index) = message.segments.iter().position(|s| s.span.start == *start) else { continue };
-            let Some(segment) = message.segments.get(index) else { continue };
-            let same = message.segments.iter().take(index + 1).filter(|s| s.id == segment.id).count();
-            let text = if *count == 1 { (*text).to_owned() } else { format!("{text} ({count} times)") };
+            let Some((at, start, offset, count)) = slot else {
+                continue;
+            };
+            let Some(index) = message.segments.iter().position(|s| s.span.start == *start) else {
+                continue;
+            };
+            let Some(segment) = message.segments.get(index) else {
+                continue;
+            };
+            let same = message
+                .segments
+                .iter()
+                .take(index + 1)
+                .filter(|s| s.id == segment.id)
+                .count();
+            let text = if *count == 1 {
+                (*text).to_owned()
+            } else {
+                format!("{text} ({count} times)")
+            };
             let issue = Issue::new(*severity, code, text).at_byte(*offset);
             issues.push(issue.at_segment(segment.id.as_str(), to_u32(same), *at));
         }

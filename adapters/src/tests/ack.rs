@@ -14,14 +14,24 @@ use crate::port::AckCode;
 fn answer(msh: &str, code: AckCode, errors: &[Issue]) -> String {
     let header = Header::probe(msh.as_bytes());
     let now = Dtm::of(SystemTime::UNIX_EPOCH + Duration::from_secs(1_710_072_000));
-    let reply =
-        Reply { header: header.as_ref(), charset: Charset::UTF_8, code, errors, now: &now, control_id: "S1" };
+    let reply = Reply {
+        header: header.as_ref(),
+        charset: Charset::UTF_8,
+        code,
+        errors,
+        now: &now,
+        control_id: "S1",
+    };
     reply.text()
 }
 
 fn missing() -> Issue {
     let text = "MSH-10 is empty; give each | message & an id";
-    Issue::new(Severity::Error, "control-id-missing", text).at_segment("MSH", 1, At::new(10, 0, 0, 0))
+    Issue::new(Severity::Error, "control-id-missing", text).at_segment(
+        "MSH",
+        1,
+        At::new(10, 0, 0, 0),
+    )
 }
 
 #[test]
@@ -40,8 +50,14 @@ fn accepted() {
             "MSH!@#$%!LAB!A@1@ISO!STOKER!HUB!2024!!ADT@A08@ADT_A01!M7!P@T!2.6@DEU!!!!!!8859/1",
             "MSH!@#$%!STOKER!HUB!LAB!A@1@ISO!20240310120000+0000!!ACK@A08@ACK!S1!P@T!2.6@DEU!!!!!!8859/1\rMSA!AA!M7\r",
         ),
-        ("MSH|^~\\&#|LAB", "MSH|^~\\&#|||LAB||20240310120000+0000||ACK|S1|P\rMSA|AA\r"),
-        ("nothing to read", "MSH|^~\\&|||||20240310120000+0000||ACK|S1|P|2.5.1\rMSA|AA\r"),
+        (
+            "MSH|^~\\&#|LAB",
+            "MSH|^~\\&#|||LAB||20240310120000+0000||ACK|S1|P\rMSA|AA\r",
+        ),
+        (
+            "nothing to read",
+            "MSH|^~\\&|||||20240310120000+0000||ACK|S1|P|2.5.1\rMSA|AA\r",
+        ),
     ];
     for (msh, expected) in cases {
         assert_eq!(answer(msh, AckCode::Accept, &[missing()]), expected);
@@ -50,7 +66,11 @@ fn accepted() {
 
 #[test]
 fn errors_name_place_code_and_text() {
-    let text = answer("MSH|^~\\&|LAB|HILL|STOKER|HUB|2024||ORU^R01^ORU_R01||P|2.5.1", AckCode::Error, &[missing()]);
+    let text = answer(
+        "MSH|^~\\&|LAB|HILL|STOKER|HUB|2024||ORU^R01^ORU_R01||P|2.5.1",
+        AckCode::Error,
+        &[missing()],
+    );
     let lines: Vec<&str> = text.split_terminator('\r').collect();
     assert_eq!(lines.get(1), Some(&"MSA|AE"));
     assert_eq!(
@@ -63,10 +83,22 @@ fn errors_name_place_code_and_text() {
 
 #[test]
 fn errors_before_2_5_stand_in_one_field() {
-    let text = answer("MSH|^~\\&|LAB|HILL|STOKER|HUB|2024||ORU^R01|M7|P|2.3", AckCode::Reject, &[missing()]);
+    let text = answer(
+        "MSH|^~\\&|LAB|HILL|STOKER|HUB|2024||ORU^R01|M7|P|2.3",
+        AckCode::Reject,
+        &[missing()],
+    );
     let lines: Vec<&str> = text.split_terminator('\r').collect();
-    assert!(lines.get(1).unwrap().starts_with("MSA|AR|M7|control-id-missing: "));
-    assert_eq!(lines.get(2), Some(&"ERR|MSH^1^10^101&Required field missing&HL70357"));
+    assert!(
+        lines
+            .get(1)
+            .unwrap()
+            .starts_with("MSA|AR|M7|control-id-missing: ")
+    );
+    assert_eq!(
+        lines.get(2),
+        Some(&"ERR|MSH^1^10^101&Required field missing&HL70357")
+    );
 }
 
 #[test]
@@ -83,14 +115,27 @@ fn every_kind_of_error_has_its_code() {
     ];
     for (code, expected) in cases {
         let issue = Issue::new(Severity::Error, code, "text");
-        let text = answer("MSH|^~\\&|A|B|C|D|2024||ORU^R01|M7|P|2.7", AckCode::Reject, &[issue]);
-        assert!(text.contains(&format!("ERR|||{expected}")), "{code}: {text}");
+        let text = answer(
+            "MSH|^~\\&|A|B|C|D|2024||ORU^R01|M7|P|2.7",
+            AckCode::Reject,
+            &[issue],
+        );
+        assert!(
+            text.contains(&format!("ERR|||{expected}")),
+            "{code}: {text}"
+        );
     }
 }
 
 #[test]
 fn answers_are_bounded() {
-    let errors: Vec<Issue> = (0..500).map(|_| Issue::new(Severity::Error, "x", "y".repeat(10_000))).collect();
-    let text = answer("MSH|^~\\&|A|B|C|D|2024||ORU^R01|M7|P|2.7", AckCode::Error, &errors);
+    let errors: Vec<Issue> = (0..500)
+        .map(|_| Issue::new(Severity::Error, "x", "y".repeat(10_000)))
+        .collect();
+    let text = answer(
+        "MSH|^~\\&|A|B|C|D|2024||ORU^R01|M7|P|2.7",
+        AckCode::Error,
+        &errors,
+    );
     assert!(text.len() < 10_000, "{}", text.len());
 }

@@ -7,7 +7,9 @@ use crate::hl7v2::charset::{Charset, Fallback, decode};
 
 /// A message whose PID-5.1 is `name`, declared as `declared`.
 fn message(declared: &str, name: &[u8]) -> Vec<u8> {
-    let mut raw = format!("MSH|^~\\&|A|B|C|D|20240310||ADT^A08|1|P|2.5|||||DE|{declared}\rPID|1||7||").into_bytes();
+    let mut raw =
+        format!("MSH|^~\\&|A|B|C|D|20240310||ADT^A08|1|P|2.5|||||DE|{declared}\rPID|1||7||")
+            .into_bytes();
     raw.extend_from_slice(name);
     raw.extend_from_slice(b"^Anna\rPV1|1|O\r");
     raw
@@ -17,8 +19,15 @@ fn message(declared: &str, name: &[u8]) -> Vec<u8> {
 fn read(raw: &[u8]) -> Result<(String, Vec<String>), String> {
     with_message(raw, |message, _, issues| {
         assert_eq!(message.segments.len(), 3);
-        assert_eq!(message.first("PID", At::new(5, 1, 2, 1)), Some("Anna"), "the delimiter behind the name");
-        let name = message.first("PID", At::new(5, 1, 1, 1)).unwrap().to_owned();
+        assert_eq!(
+            message.first("PID", At::new(5, 1, 2, 1)),
+            Some("Anna"),
+            "the delimiter behind the name"
+        );
+        let name = message
+            .first("PID", At::new(5, 1, 1, 1))
+            .unwrap()
+            .to_owned();
         (name, issues.iter().map(|i| i.code.to_string()).collect())
     })
     .map_err(|issue| issue.code.to_string())
@@ -71,7 +80,9 @@ fn trail_bytes_that_look_like_delimiters_are_text() {
 fn a_trail_byte_in_msh_does_not_hide_msh_18() {
     let mut raw = b"MSH|^~\\&|".to_vec();
     raw.extend_from_slice(b"\x81\x7C");
-    raw.extend_from_slice(b"|B|C|D|20240310||ADT^A08|1|P|2.5||||||GB 18030-2000\rPID|1||7||X^Anna\rPV1|1|O\r");
+    raw.extend_from_slice(
+        b"|B|C|D|20240310||ADT^A08|1|P|2.5||||||GB 18030-2000\rPID|1||7||X^Anna\rPV1|1|O\r",
+    );
     assert_eq!(read(&raw).unwrap().0, "X");
 }
 
@@ -83,7 +94,12 @@ fn faults_are_tolerated_only_with_an_issue() {
         ("", b"O\x92Neill", "O’Neill", "charset-undeclared"),
         ("ASCII", b"M\xFCller", "Müller", "charset-not-as-declared"),
         ("8859/1", b"O\x92Neill", "O’Neill", "charset-windows"),
-        ("ISO IR14~ISO IR87", b"\x95\x5C", "表", "charset-not-as-declared"),
+        (
+            "ISO IR14~ISO IR87",
+            b"\x95\x5C",
+            "表",
+            "charset-not-as-declared",
+        ),
         ("KLINGON", b"Muster", "Muster", "charset-unknown"),
     ];
     for (declared, bytes, expected, issue) in cases {
@@ -107,7 +123,11 @@ fn unreadable_bytes_are_refused_with_their_place() {
         ("ISO IR87", b"\x1B$Z", "charset-invalid-bytes"),
         ("ISO IR87", b"\xFF\xFF", "charset-invalid-bytes"),
         ("KLINGON", b"M\xFCller", "charset-unknown"),
-        ("UNICODE UTF-16", "Müller".as_bytes(), "charset-invalid-bytes"),
+        (
+            "UNICODE UTF-16",
+            "Müller".as_bytes(),
+            "charset-invalid-bytes",
+        ),
     ];
     for (declared, bytes, code) in cases {
         let raw = message(declared, bytes);
@@ -121,7 +141,10 @@ fn unreadable_bytes_are_refused_with_their_place() {
 
 #[test]
 fn a_feed_may_name_the_character_set_to_try_instead() {
-    let fallback = Fallback { misdeclared: Some(Charset::WINDOWS_1252), ..Fallback::default() };
+    let fallback = Fallback {
+        misdeclared: Some(Charset::WINDOWS_1252),
+        ..Fallback::default()
+    };
     let mut issues = Vec::new();
     let raw = message("UNICODE UTF-8", b"M\xFCller");
     let decoded = decode(&raw, &fallback, &mut issues).unwrap();
@@ -132,7 +155,8 @@ fn a_feed_may_name_the_character_set_to_try_instead() {
 #[test]
 fn utf_16_is_read_by_its_first_bytes() {
     let text = String::from_utf8(message("UNICODE UTF-16", "Müller".as_bytes())).unwrap();
-    let units = |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let units =
+        |text: &str, to: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to).collect::<Vec<u8>>();
     let marked = format!("\u{FEFF}{text}");
     for raw in [
         units(&marked, u16::to_le_bytes),
@@ -161,9 +185,17 @@ fn places_are_those_of_the_raw_bytes() {
         let place = with_message(&raw, |message, decoded, _| {
             let pv1 = message.segments.last().unwrap();
             let pid = message.segments.get(1).unwrap();
-            let name = message.leaves_of(pid).iter().find(|l| l.at.field == 5).unwrap();
+            let name = message
+                .leaves_of(pid)
+                .iter()
+                .find(|l| l.at.field == 5)
+                .unwrap();
             let raw_at = |n| decoded.offsets.raw(n) as usize;
-            (raw_at(pv1.span.start), raw_at(pv1.span.end), raw_at(name.span.start))
+            (
+                raw_at(pv1.span.start),
+                raw_at(pv1.span.end),
+                raw_at(name.span.start),
+            )
         });
         let (start, end, name) = place.unwrap();
         assert_eq!(raw.get(start..end), Some(&b"PV1|1|O"[..]), "{declared}");
@@ -185,6 +217,12 @@ fn answers_use_the_character_set_of_the_message() {
     assert_eq!(Charset::named("8859/1").unwrap().encode("ü"), b"\xFC");
     assert_eq!(Charset::named("8859/1").unwrap().encode("山"), b"?");
     assert_eq!(Charset::UTF_8.encode("山"), "山".as_bytes());
-    assert_eq!(Charset::Utf16 { little_endian: true }.encode("A"), b"\xFF\xFEA\0");
+    assert_eq!(
+        Charset::Utf16 {
+            little_endian: true
+        }
+        .encode("A"),
+        b"\xFF\xFEA\0"
+    );
     assert_eq!(Charset::named("nonsense"), None);
 }

@@ -6,7 +6,9 @@ use crate::hl7v2::tokenize::Delimiters;
 
 fn check(input: &str, expected: &str, oddities: &[Oddity]) {
     let mut found = Vec::new();
-    let plain = unescape(input, &Delimiters::STANDARD, Charset::UTF_8, &mut |odd| found.push(odd));
+    let plain = unescape(input, &Delimiters::STANDARD, Charset::UTF_8, &mut |odd| {
+        found.push(odd)
+    });
     assert_eq!(plain, expected, "{input}");
     assert_eq!(found, oddities, "{input}");
 }
@@ -31,7 +33,11 @@ fn formatting_commands_become_lines_and_blanks() {
     check(r"a\.sp+2\b", "a\n\nb", &[]);
     check(r"a\.sk3\b", "a   b", &[]);
     check(r"a\.ce\b", "a\nb", &[Oddity::Layout]);
-    check(r"a\.in+4\b\.ti-2\c", "abc", &[Oddity::Layout, Oddity::Layout]);
+    check(
+        r"a\.in+4\b\.ti-2\c",
+        "abc",
+        &[Oddity::Layout, Oddity::Layout],
+    );
     check(r"\.fi\a\.nf\", "a", &[Oddity::Layout, Oddity::Layout]);
     check(r"\H\bold\N\", "bold", &[Oddity::Layout, Oddity::Layout]);
 }
@@ -44,7 +50,10 @@ fn hexadecimal_bytes_are_text_of_the_message() {
     check(r"\XC3A9\\Xc3a9\", "éé", &[]);
     let mut odd = |_| panic!("nothing is odd here");
     let latin = Charset::named("8859/1").unwrap();
-    assert_eq!(unescape(r"\XE9\", &Delimiters::STANDARD, latin, &mut odd), "é");
+    assert_eq!(
+        unescape(r"\XE9\", &Delimiters::STANDARD, latin, &mut odd),
+        "é"
+    );
 }
 
 #[test]
@@ -62,17 +71,39 @@ fn what_is_not_understood_stays_as_sent() {
     check(r"\", r"\", &[Unpaired]);
     check(r"\\", r"\\", &[Unpaired, Unpaired]);
     check(r"\X4\", r"\X4\", &[Unpaired, Unpaired]);
-    check(r"\Zab\ \C2842\ \M244522\", r"\Zab\ \C2842\ \M244522\", &[Unknown, Unknown, Unknown]);
-    check(r"\.zz\ \.sp9999\ \.in\x", r"\.zz\ \.sp9999\ x", &[Unpaired, Unpaired, Unpaired, Unpaired, Oddity::Layout]);
+    check(
+        r"\Zab\ \C2842\ \M244522\",
+        r"\Zab\ \C2842\ \M244522\",
+        &[Unknown, Unknown, Unknown],
+    );
+    check(
+        r"\.zz\ \.sp9999\ \.in\x",
+        r"\.zz\ \.sp9999\ x",
+        &[Unpaired, Unpaired, Unpaired, Unpaired, Oddity::Layout],
+    );
     // The second escape character of what is none may begin one.
     check(r"a\foo\T\b", r"a\foo&b", &[Unpaired]);
 }
 
 #[test]
 fn other_escape_characters_and_none() {
-    let dollar = Delimiters { escape: Some(b'$'), subcomponent: Some(b'%'), ..Delimiters::STANDARD };
+    let dollar = Delimiters {
+        escape: Some(b'$'),
+        subcomponent: Some(b'%'),
+        ..Delimiters::STANDARD
+    };
     let mut odd = |_| panic!("nothing is odd here");
-    assert_eq!(unescape(r"a$T$b\T\", &dollar, Charset::UTF_8, &mut odd), r"a%b\T\");
-    let none = Delimiters { escape: None, subcomponent: None, ..Delimiters::STANDARD };
-    assert_eq!(unescape(r"a\T\b", &none, Charset::UTF_8, &mut odd), r"a\T\b");
+    assert_eq!(
+        unescape(r"a$T$b\T\", &dollar, Charset::UTF_8, &mut odd),
+        r"a%b\T\"
+    );
+    let none = Delimiters {
+        escape: None,
+        subcomponent: None,
+        ..Delimiters::STANDARD
+    };
+    assert_eq!(
+        unescape(r"a\T\b", &none, Charset::UTF_8, &mut odd),
+        r"a\T\b"
+    );
 }

@@ -37,7 +37,12 @@ fn connect(gateway: Arc<dyn Gateway>, settings: Settings, stop: Stop) -> Peer {
         counters: Arc::clone(&counters),
     });
     let served = tokio::spawn(serve(server, shared, stop));
-    Peer { stream, deframer: Deframer::new(1 << 20), counters, served }
+    Peer {
+        stream,
+        deframer: Deframer::new(1 << 20),
+        counters,
+        served,
+    }
 }
 
 impl Peer {
@@ -51,12 +56,19 @@ impl Peer {
     }
 }
 
-async fn answer<S: tokio::io::AsyncRead + Unpin>(stream: &mut S, deframer: &mut Deframer) -> Option<(String, String)> {
+async fn answer<S: tokio::io::AsyncRead + Unpin>(
+    stream: &mut S,
+    deframer: &mut Deframer,
+) -> Option<(String, String)> {
     loop {
         match deframer.next_event() {
             Some(Event::Frame(bytes)) => {
                 let text = String::from_utf8(bytes.to_vec()).unwrap();
-                let msa = text.split('\r').find(|s| s.starts_with("MSA")).unwrap().to_owned();
+                let msa = text
+                    .split('\r')
+                    .find(|s| s.starts_with("MSA"))
+                    .unwrap()
+                    .to_owned();
                 let mut fields = msa.split('|').skip(1).map(str::to_owned);
                 return Some((fields.next().unwrap(), fields.next().unwrap_or_default()));
             }
@@ -118,7 +130,11 @@ async fn pipelined_messages_are_answered_in_order() {
     for _ in 0..100 {
         yield_now().await;
     }
-    assert_eq!(gateway.running.load(Ordering::SeqCst), window, "the window bounds what is under way");
+    assert_eq!(
+        gateway.running.load(Ordering::SeqCst),
+        window,
+        "the window bounds what is under way"
+    );
     gate.add_permits(40);
     for n in 0..40 {
         assert_eq!(peer.answer().await, pair("AA", &format!("M{n}")));
@@ -139,7 +155,11 @@ async fn messages_about_one_patient_keep_their_order() {
     for _ in 0..100 {
         yield_now().await;
     }
-    assert_eq!(gateway.running.load(Ordering::SeqCst), 2, "M3 waits for M1, and M4 behind it");
+    assert_eq!(
+        gateway.running.load(Ordering::SeqCst),
+        2,
+        "M3 waits for M1, and M4 behind it"
+    );
     gate.add_permits(4);
     for id in ["M1", "M2", "M3", "M4"] {
         assert_eq!(peer.answer().await, pair("AA", id));
@@ -172,13 +192,15 @@ async fn refusals_are_answered_and_kept() {
     let mut peer = connect(gateway.clone(), settings(), stop);
     peer.send(b"no message at all").await;
     assert_eq!(peer.answer().await, pair("AE", ""));
-    peer.send(b"MSH|^~\\&|A|B|C|D|2024||ZZZ^Z01|M2|P|2.5\r").await;
+    peer.send(b"MSH|^~\\&|A|B|C|D|2024||ZZZ^Z01|M2|P|2.5\r")
+        .await;
     assert_eq!(peer.answer().await, pair("AR", "M2"));
     peer.send(&adt("M3", "1")).await;
     assert_eq!(peer.answer().await, pair("AA", "M3"));
     assert_eq!(gateway.committed.lock().unwrap().len(), 3);
     let counters = &peer.counters;
-    let counts = [&counters.accepted, &counters.errors, &counters.rejected].map(|c| c.load(Ordering::Relaxed));
+    let counts = [&counters.accepted, &counters.errors, &counters.rejected]
+        .map(|c| c.load(Ordering::Relaxed));
     assert_eq!(counts, [1, 1, 1]);
 }
 
@@ -242,7 +264,11 @@ async fn stopping_answers_what_was_received() {
     let mut peer = connect(gateway.clone(), settings(), stop);
     peer.send(&adt("M1", "1")).await;
     peer.send(&adt("M2", "1")).await;
-    until(|| gateway.running.load(Ordering::SeqCst) == 1 && peer.counters.received.load(Ordering::Relaxed) == 2).await;
+    until(|| {
+        gateway.running.load(Ordering::SeqCst) == 1
+            && peer.counters.received.load(Ordering::Relaxed) == 2
+    })
+    .await;
     handle.stop();
     gate.add_permits(2);
     assert_eq!(peer.answer().await, pair("AA", "M1"));
@@ -285,7 +311,14 @@ async fn silence_ends_a_connection() {
 async fn a_slow_commit_does_not_end_a_connection() {
     let (gateway, gate) = MemoryGateway::gated();
     let (_handle, stop) = StopHandle::new();
-    let mut peer = connect(gateway.clone(), Settings { idle_timeout_s: 5, ..settings() }, stop);
+    let mut peer = connect(
+        gateway.clone(),
+        Settings {
+            idle_timeout_s: 5,
+            ..settings()
+        },
+        stop,
+    );
     peer.send(&adt("M1", "1")).await;
     until(|| gateway.running.load(Ordering::SeqCst) == 1).await;
     tokio::time::advance(Duration::from_secs(3_600)).await;
@@ -297,7 +330,14 @@ async fn a_slow_commit_does_not_end_a_connection() {
 async fn a_frame_over_the_limit_is_rejected_by_name() {
     let gateway = Arc::new(MemoryGateway::default());
     let (_handle, stop) = StopHandle::new();
-    let mut peer = connect(gateway.clone(), Settings { frame_bytes_max: 2_000, ..settings() }, stop);
+    let mut peer = connect(
+        gateway.clone(),
+        Settings {
+            frame_bytes_max: 2_000,
+            ..settings()
+        },
+        stop,
+    );
     let mut large = adt("M1", "1");
     large.extend_from_slice(format!("ZZZ|{}\r", "x".repeat(3_000)).as_bytes());
     peer.send(&large).await;
@@ -355,7 +395,14 @@ async fn a_sender_that_does_not_read_is_held() {
 async fn connections_over_tcp() {
     let gateway = Arc::new(MemoryGateway::default());
     let (handle, stop) = StopHandle::new();
-    let mllp = Mllp::new(Settings { connections_max: 3, ..settings() }, pipeline(), surroundings());
+    let mllp = Mllp::new(
+        Settings {
+            connections_max: 3,
+            ..settings()
+        },
+        pipeline(),
+        surroundings(),
+    );
     let counters = mllp.counters();
     let running = Box::new(mllp).start(gateway.clone(), stop).await.unwrap();
     let address = running.address.unwrap();
@@ -366,7 +413,10 @@ async fn connections_over_tcp() {
             let mut deframer = Deframer::new(1 << 20);
             for n in 0..10 {
                 let id = format!("C{client}N{n}");
-                stream.write_all(&frame(&oru(&id, &format!("{client}"), "5.0"))).await.unwrap();
+                stream
+                    .write_all(&frame(&oru(&id, &format!("{client}"), "5.0")))
+                    .await
+                    .unwrap();
                 assert_eq!(answer(&mut stream, &mut deframer).await, pair("AA", &id));
             }
         }));
@@ -387,8 +437,16 @@ async fn connections_over_tcp() {
 #[tokio::test]
 async fn a_port_in_use_fails_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let settings = Settings { address: taken.local_addr().unwrap(), ..settings() };
+    let settings = Settings {
+        address: taken.local_addr().unwrap(),
+        ..settings()
+    };
     let (_handle, stop) = StopHandle::new();
     let mllp = Mllp::new(settings, pipeline(), surroundings());
-    assert!(Box::new(mllp).start(Arc::new(MemoryGateway::default()), stop).await.is_err());
+    assert!(
+        Box::new(mllp)
+            .start(Arc::new(MemoryGateway::default()), stop)
+            .await
+            .is_err()
+    );
 }

@@ -22,11 +22,19 @@ fn frames_cut_at_every_two_places() {
     let mut stream = frame(b"MSH|one\x1Cstill one\rPID|1\r");
     stream.extend_from_slice(&frame(b""));
     stream.extend_from_slice(&frame(b"MSH|two\r"));
-    let expected = [whole(b"MSH|one\x1Cstill one\rPID|1\r"), whole(b""), whole(b"MSH|two\r")];
+    let expected = [
+        whole(b"MSH|one\x1Cstill one\rPID|1\r"),
+        whole(b""),
+        whole(b"MSH|two\r"),
+    ];
     for first in 0..=stream.len() {
         for second in first..=stream.len() {
             let chunks = [&stream[..first], &stream[first..second], &stream[second..]];
-            assert_eq!(events(&chunks, 1000), (expected.to_vec(), 0), "cut at {first} and {second}");
+            assert_eq!(
+                events(&chunks, 1000),
+                (expected.to_vec(), 0),
+                "cut at {first} and {second}"
+            );
         }
     }
     let single: Vec<&[u8]> = stream.chunks(1).collect();
@@ -35,9 +43,24 @@ fn frames_cut_at_every_two_places() {
 
 #[test]
 fn garbage_between_frames_is_counted() {
-    let stream = [b"junk\r\n".as_slice(), &frame(b"A"), b"\r\n\r\n", &frame(b"B"), b"\x1C\rmore"].concat();
+    let stream = [
+        b"junk\r\n".as_slice(),
+        &frame(b"A"),
+        b"\r\n\r\n",
+        &frame(b"B"),
+        b"\x1C\rmore",
+    ]
+    .concat();
     let (found, unfinished) = events(&[&stream], 100);
-    assert_eq!(found, [Event::Garbage { bytes: 4 }, whole(b"A"), whole(b"B"), Event::Garbage { bytes: 5 }]);
+    assert_eq!(
+        found,
+        [
+            Event::Garbage { bytes: 4 },
+            whole(b"A"),
+            whole(b"B"),
+            Event::Garbage { bytes: 5 }
+        ]
+    );
     assert_eq!(unfinished, 0);
 }
 
@@ -51,9 +74,21 @@ fn half_frames_are_counted() {
 /// A sender that gives up and begins again on the same connection.
 #[test]
 fn a_frame_cut_by_the_next_is_reported() {
-    let stream = [b"\x0BMSH|half".as_slice(), &frame(b"MSH|whole\r"), &frame(b"MSH|next\r")].concat();
+    let stream = [
+        b"\x0BMSH|half".as_slice(),
+        &frame(b"MSH|whole\r"),
+        &frame(b"MSH|next\r"),
+    ]
+    .concat();
     let (found, unfinished) = events(&[&stream], 100);
-    assert_eq!(found, [Event::Cut { bytes: 9 }, whole(b"MSH|whole\r"), whole(b"MSH|next\r")]);
+    assert_eq!(
+        found,
+        [
+            Event::Cut { bytes: 9 },
+            whole(b"MSH|whole\r"),
+            whole(b"MSH|next\r")
+        ]
+    );
     assert_eq!(unfinished, 0);
 }
 
@@ -75,5 +110,8 @@ fn large_frames_are_left_out_whole() {
         assert_eq!(unfinished, 0);
     }
     assert_eq!(events(&[&frame(&[b'x'; 100])], 100).0.len(), 1);
-    assert_eq!(events(&[&frame(&[b'x'; 100])], 100).0, [whole(&[b'x'; 100])]);
+    assert_eq!(
+        events(&[&frame(&[b'x'; 100])], 100).0,
+        [whole(&[b'x'; 100])]
+    );
 }

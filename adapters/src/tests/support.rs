@@ -52,7 +52,10 @@ pub fn pipeline() -> Pipeline {
 }
 
 /// Decodes, finds segments and splits, then hands the message to `look`.
-pub fn with_message<T>(raw: &[u8], look: impl FnOnce(&Message<'_>, &Decoded<'_>, &[Issue]) -> T) -> Result<T, Issue> {
+pub fn with_message<T>(
+    raw: &[u8],
+    look: impl FnOnce(&Message<'_>, &Decoded<'_>, &[Issue]) -> T,
+) -> Result<T, Issue> {
     let mut issues = Vec::new();
     let decoded = decode(raw, &Fallback::default(), &mut issues)?;
     let lines = normalise(&decoded.text, &decoded.offsets, &mut issues)?;
@@ -71,7 +74,10 @@ pub fn surroundings() -> Surroundings {
 
 /// Settings for tests: any free port, no patience where none is needed.
 pub fn settings() -> Settings {
-    Settings { address: ([127, 0, 0, 1], 0).into(), ..Settings::default() }
+    Settings {
+        address: ([127, 0, 0, 1], 0).into(),
+        ..Settings::default()
+    }
 }
 
 /// A gateway in memory that knows repeats, and can be told to wait or to fail.
@@ -98,28 +104,56 @@ pub enum Failure {
 impl MemoryGateway {
     pub fn gated() -> (Arc<Self>, Arc<Semaphore>) {
         let gate = Arc::new(Semaphore::new(0));
-        (Arc::new(Self { gate: Some(Arc::clone(&gate)), ..Self::default() }), gate)
+        (
+            Arc::new(Self {
+                gate: Some(Arc::clone(&gate)),
+                ..Self::default()
+            }),
+            gate,
+        )
     }
 
     pub fn failing(failures: Vec<Failure>) -> Arc<Self> {
-        Arc::new(Self { failures: Mutex::new(failures), ..Self::default() })
+        Arc::new(Self {
+            failures: Mutex::new(failures),
+            ..Self::default()
+        })
     }
 
     pub fn control_ids(&self) -> Vec<String> {
-        self.committed.lock().unwrap().iter().map(|i| i.dedupe.control_id.clone()).collect()
+        self.committed
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|i| i.dedupe.control_id.clone())
+            .collect()
     }
 
     fn store(&self, intake: Intake) -> Receipt {
-        let key = (intake.dedupe.sender.clone(), intake.dedupe.control_id.clone(), intake.raw.clone());
+        let key = (
+            intake.dedupe.sender.clone(),
+            intake.dedupe.control_id.clone(),
+            intake.raw.clone(),
+        );
         if let Some(receipt) = self.seen.lock().unwrap().get(&key) {
-            return Receipt { repeat: true, ..receipt.clone() };
+            return Receipt {
+                repeat: true,
+                ..receipt.clone()
+            };
         }
         let outcome = match &intake.disposition {
             Disposition::Process => Outcome::Processed,
-            Disposition::Refuse { code, reason } => Outcome::Refused { code: *code, reason: reason.clone() },
+            Disposition::Refuse { code, reason } => Outcome::Refused {
+                code: *code,
+                reason: reason.clone(),
+            },
         };
         let mut committed = self.committed.lock().unwrap();
-        let receipt = Receipt { message_id: format!("m{}", committed.len() + 1), repeat: false, outcome };
+        let receipt = Receipt {
+            message_id: format!("m{}", committed.len() + 1),
+            repeat: false,
+            outcome,
+        };
         committed.push(intake);
         self.seen.lock().unwrap().insert(key, receipt.clone());
         receipt
@@ -131,7 +165,11 @@ impl Gateway for MemoryGateway {
         Box::pin(async move {
             let failure = {
                 let mut failures = self.failures.lock().unwrap();
-                if failures.is_empty() { None } else { Some(failures.remove(0)) }
+                if failures.is_empty() {
+                    None
+                } else {
+                    Some(failures.remove(0))
+                }
             };
             match failure {
                 Some(Failure::Error(error)) => return Err(error),
