@@ -8,6 +8,9 @@
 
 use encoding_rs::{DecoderResult, Encoding};
 
+use super::msh_18::{Declared, declared, msh_fields};
+pub use super::offsets::Offsets;
+pub(crate) use super::offsets::to_u32;
 use crate::issue::{Issue, Severity};
 
 /// How the text of a message was coded.
@@ -74,81 +77,6 @@ impl Charset {
     }
 }
 
-/// What MSH-18 says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Declared {
-    Empty,
-    Ascii,
-    Known(Charset),
-    Unknown,
-}
-
-impl Declared {
-    /// MSH-18 with its repetitions, in any letter case and with or without the blanks senders forget.
-    fn parse(field: &str) -> Declared {
-        let mut first = Declared::Empty;
-        for name in field.split('~') {
-            let found = Self::parse_one(name);
-            // ISO 2022 switches inside the text, so a Japanese set in any repetition decides.
-            if let Declared::Known(Charset::Coded(encoding)) = found
-                && encoding == encoding_rs::ISO_2022_JP
-            {
-                return found;
-            }
-            if first == Declared::Empty {
-                first = found;
-            }
-        }
-        first
-    }
-
-    fn parse_one(name: &str) -> Declared {
-        use encoding_rs as e;
-        let mut key = String::with_capacity(name.len());
-        key.extend(
-            name.chars()
-                .filter(|c| c.is_ascii_alphanumeric())
-                .map(|c| c.to_ascii_uppercase()),
-        );
-        let encoding = match key.as_str() {
-            "" => return Declared::Empty,
-            "ASCII" | "USASCII" | "ISOIR6" => return Declared::Ascii,
-            // WHATWG reads ISO 8859-1 and -9 as the Windows sets that contain them; see `c1_used` for the difference.
-            "88591" | "ISO88591" | "LATIN1" | "ISOIR100" | "WINDOWS1252" | "CP1252" => {
-                e::WINDOWS_1252
-            }
-            "88592" | "ISO88592" => e::ISO_8859_2,
-            "88593" | "ISO88593" => e::ISO_8859_3,
-            "88594" | "ISO88594" => e::ISO_8859_4,
-            "88595" | "ISO88595" => e::ISO_8859_5,
-            "88596" | "ISO88596" => e::ISO_8859_6,
-            "88597" | "ISO88597" => e::ISO_8859_7,
-            "88598" | "ISO88598" => e::ISO_8859_8,
-            "88599" | "ISO88599" => e::WINDOWS_1254,
-            "885910" | "ISO885910" => e::ISO_8859_10,
-            "885911" | "ISO885911" => e::WINDOWS_874,
-            "885913" | "ISO885913" => e::ISO_8859_13,
-            "885914" | "ISO885914" => e::ISO_8859_14,
-            "885915" | "ISO885915" => e::ISO_8859_15,
-            "885916" | "ISO885916" => e::ISO_8859_16,
-            "UNICODEUTF8" | "UTF8" => e::UTF_8,
-            "UNICODE" | "UNICODEUTF16" | "UTF16" => {
-                return Declared::Known(Charset::Utf16 {
-                    little_endian: false,
-                });
-            }
-            "ISOIR13" | "ISOIR14" | "ISOIR87" | "ISOIR159" | "JAS2020" | "JISX0202" => {
-                e::ISO_2022_JP
-            }
-            "GB180302000" | "GB18030" => e::GB18030,
-            "BIG5" => e::BIG5,
-            "KSX1001" | "KSC5601" => e::EUC_KR,
-            _ => return Declared::Unknown,
-        };
-        Declared::Known(Charset::Coded(encoding))
-    }
-}
-
 /// How a feed's bytes are read when a message does not say, or says it wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback {
@@ -176,34 +104,6 @@ pub struct Decoded<'a> {
     pub charset: Charset,
     /// The way back to the raw bytes.
     pub offsets: Offsets,
-}
-
-/// From a place in the decoded text to the raw bytes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Offsets {
-    /// Bytes before the text: a byte order mark.
-    start: u32,
-    /// (place in the text, place in the raw bytes); from there on one byte is one byte, until the next.
-    steps: Vec<(u32, u32)>,
-}
-
-impl Offsets {
-    /// The raw byte of a place in the text.
-    pub fn raw(&self, text: u32) -> u32 {
-        let after = self.steps.partition_point(|(at, _)| *at <= text);
-        match after.checked_sub(1).and_then(|i| self.steps.get(i)) {
-            Some((at, raw)) => raw.saturating_add(text - at),
-            None => self.start.saturating_add(text),
-        }
-    }
-
-    /// Notes where the text goes on, unless that follows from the step before.
-    fn note(&mut self, text: usize, raw: usize) {
-        let (text, raw) = (to_u32(text), to_u32(raw));
-        if self.raw(text) != raw {
-            self.steps.push((text, raw));
-        }
-    }
 }
 
 /// Reads the bytes of one message.
@@ -444,10 +344,7 @@ fn utf16_start(raw: &[u8]) -> Option<(usize, bool)> {
 
 fn utf16<'a>(raw: &[u8], start: usize, little_endian: bool) -> Result<Decoded<'a>, Issue> {
     let mut text = String::with_capacity(raw.len());
-    let mut offsets = Offsets {
-        start: to_u32(start),
-        steps: Vec::new(),
-    };
+    let mut offsets = Offsets::from_byte(start);
     let pairs = raw.get(start..).unwrap_or_default().chunks(2);
     let units = pairs.map(|pair| match pair {
         [a, b] if little_endian => u16::from_le_bytes([*a, *b]),
@@ -470,10 +367,7 @@ fn utf16<'a>(raw: &[u8], start: usize, little_endian: bool) -> Result<Decoded<'a
 }
 
 fn plain(text: &str, start: usize) -> Decoded<'_> {
-    let offsets = Offsets {
-        start: to_u32(start),
-        steps: Vec::new(),
-    };
+    let offsets = Offsets::from_byte(start);
     Decoded {
         text: text.into(),
         charset: Charset::UTF_8,
@@ -481,54 +375,10 @@ fn plain(text: &str, start: usize) -> Decoded<'_> {
     }
 }
 
-/// MSH-18 of undecoded bytes. Its names are ASCII; a trail byte that looks like a delimiter can only shift it, so
-/// the first later field that names a character set counts too, and `agrees` has the last word.
-fn declared(body: &[u8]) -> Declared {
-    let fields = msh_fields(body);
-    let direct = fields
-        .get(17)
-        .map_or(Declared::Empty, |f| Declared::parse(f));
-    if direct != Declared::Empty && direct != Declared::Unknown {
-        return direct;
-    }
-    let shifted = fields
-        .iter()
-        .skip(18)
-        .map(|f| Declared::parse(f))
-        .find(|d| matches!(d, Declared::Known(_)));
-    match shifted {
-        Some(found) if !body.is_ascii() => found,
-        _ => direct,
-    }
-}
-
 /// Does the decoded text declare what it was decoded with?
 fn agrees(decoded: &Decoded<'_>, charset: Charset) -> bool {
     let fields = msh_fields(decoded.text.as_bytes());
     matches!(fields.get(17).map(|f| Declared::parse(f)), Some(Declared::Known(found)) if found == charset)
-}
-
-/// The fields of MSH, MSH-1 first, read as far as ASCII goes.
-fn msh_fields(body: &[u8]) -> Vec<String> {
-    /// More fields than MSH has, with room for shifted ones.
-    const FIELDS_MAX: usize = 64;
-    let Some(start) = memchr::memmem::find(body, b"MSH") else {
-        return Vec::new();
-    };
-    let rest = body.get(start + 3..).unwrap_or_default();
-    let Some(separator) = rest.first().copied() else {
-        return Vec::new();
-    };
-    let end = rest
-        .iter()
-        .position(|b| matches!(b, b'\r' | b'\n'))
-        .unwrap_or(rest.len());
-    let line = rest.get(..end).unwrap_or_default();
-    // The part before the first separator is empty and stands for MSH-1.
-    line.split(|b| *b == separator)
-        .take(FIELDS_MAX)
-        .map(|f| String::from_utf8_lossy(f).into_owned())
-        .collect()
 }
 
 fn tolerated(code: &'static str, text: &'static str, offset: u32) -> Issue {
@@ -551,9 +401,4 @@ fn invalid(offset: usize) -> Issue {
     Issue::new(Severity::Error, "charset-invalid-bytes", text)
         .at_field(18)
         .at_byte(to_u32(offset))
-}
-
-/// Messages are limited to far less than 4 GiB, so this never saturates in practice.
-pub(crate) fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
