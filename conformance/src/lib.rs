@@ -23,7 +23,8 @@ pub use search::{Component, ParamType, SearchParam};
 #[derive(Debug)]
 pub struct Definitions {
     resource_types: Vec<ResourceTypeDef>,
-    type_kinds: HashMap<&'static str, TypeKind>,
+    /// Kind and base of every type.
+    types: HashMap<&'static str, (TypeKind, &'static str)>,
     elements: Vec<Element>,
     /// Children of a type path, as a range of `elements`.
     children: HashMap<&'static str, Range<usize>>,
@@ -157,7 +158,13 @@ impl Definitions {
 
     /// What a type name stands for; `None` when R4 has no such type.
     pub fn type_kind(&self, type_name: &str) -> Option<TypeKind> {
-        self.type_kinds.get(type_name).copied()
+        self.types.get(type_name).map(|(kind, _)| *kind)
+    }
+
+    /// The type a type specializes: `Quantity` for `Age`, `DomainResource` for `Patient`; `None` at the root.
+    pub fn type_base(&self, type_name: &str) -> Option<&'static str> {
+        let (_, base) = self.types.get(type_name)?;
+        (!base.is_empty()).then_some(*base)
     }
 
     /// Codes of the parameters that put a resource into a compartment; empty when it is never in it.

@@ -29,13 +29,13 @@ pub(crate) fn load() -> Definitions {
         let resource_types = resource_types();
         let search_params = search_params(&resource_types);
         let (compartments, compartment_params) = compartments(&resource_types);
-        let type_kinds = type_kinds(&resource_types);
+        let types = types(&resource_types);
         let params_of_type = params_of_type(&resource_types, &search_params);
         let code_lists = code_lists();
         let (children, elements) = elements.join().unwrap_or_else(|_| broken("elements.tsv"));
         Definitions {
             resource_types,
-            type_kinds,
+            types,
             elements,
             children,
             search_params,
@@ -97,24 +97,20 @@ fn resource_type(types: &[ResourceTypeDef], name: &str) -> ResourceTypeId {
     ResourceTypeId(u16::try_from(index).unwrap_or_else(|_| broken(name)))
 }
 
-fn type_kinds(resource_types: &[ResourceTypeDef]) -> HashMap<&'static str, TypeKind> {
-    let data_types = rows(TYPES).map(|[name, kind, _base, regex]| {
+fn types(resource_types: &[ResourceTypeDef]) -> HashMap<&'static str, (TypeKind, &'static str)> {
+    let data_types = rows(TYPES).map(|[name, kind, base, regex]| {
         let regex = (!regex.is_empty()).then_some(regex);
-        (
-            name,
-            if kind == "primitive" {
-                TypeKind::Primitive { regex }
-            } else {
-                TypeKind::Complex
-            },
-        )
+        let is_primitive = kind == "primitive";
+        let kind = if is_primitive {
+            TypeKind::Primitive { regex }
+        } else {
+            TypeKind::Complex
+        };
+        (name, (kind, base))
     });
+    let resources = resource_types.iter();
     data_types
-        .chain(
-            resource_types
-                .iter()
-                .map(|definition| (definition.name, TypeKind::Resource)),
-        )
+        .chain(resources.map(|definition| (definition.name, (TypeKind::Resource, definition.base))))
         .collect()
 }
 

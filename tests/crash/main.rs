@@ -22,10 +22,16 @@ const HTTP_CLIENTS: u64 = 4;
 const MLLP_SENDERS: u64 = 3;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-struct Server {
-    process: Process,
+/// Where the server listens.
+#[derive(Clone, Copy)]
+struct Doors {
     http: SocketAddr,
     mllp: SocketAddr,
+}
+
+struct Server {
+    process: Process,
+    doors: Doors,
 }
 
 fn start(database: &Path) -> Server {
@@ -92,7 +98,7 @@ fn load(
     std::thread::scope(|scope| {
         for client in 0..HTTP_CLIENTS {
             scope.spawn(move || {
-                let Ok(mut connection) = Client::connect(server.http) else {
+                let Ok(mut connection) = Client::connect(doors.http) else {
                     return;
                 };
                 for number in 0.. {
@@ -111,7 +117,7 @@ fn load(
         }
         for sender in 0..MLLP_SENDERS {
             scope.spawn(move || {
-                let Ok(mut connection) = MllpClient::connect(server.mllp) else {
+                let Ok(mut connection) = MllpClient::connect(doors.mllp) else {
                     return;
                 };
                 for number in 0.. {
@@ -148,7 +154,7 @@ fn filler_query(key: &str) -> String {
     format!("identifier={key}")
 }
 
-fn check(server: &Server, http: &[Sent], mllp: &[Sent]) {
+fn check(server: Doors, http: &[Sent], mllp: &[Sent]) {
     let mut client = Client::connect(server.http).expect("connect");
     let mut sender = MllpClient::connect(server.mllp).expect("connect");
     for sent in http {
@@ -196,15 +202,16 @@ fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
         let stop = AtomicBool::new(false);
         let moment = Duration::from_micros(5_000 + random.below(120_000));
         std::thread::scope(|scope| {
-            let running = &server;
-            scope.spawn(|| load(running, round, &stop, &http, &mllp));
+            let doors = server.doors;
+            let (stop, http, mllp) = (&stop, &http, &mllp);
+            scope.spawn(move || load(doors, round, stop, http, mllp));
             // The kill has to come in the middle of the load, at a moment that differs from round to round.
             let deadline = Instant::now() + moment;
             while Instant::now() < deadline {
                 std::thread::yield_now();
             }
             Command::new("kill")
-                .args(["-9", &running.process.id().to_string()])
+                .args(["-9", &server.process.id().to_string()])
                 .status()
                 .expect("kill");
             stop.store(true, Ordering::Relaxed);
@@ -214,7 +221,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
         let (http, mllp) = (http.into_inner().unwrap(), mllp.into_inner().unwrap());
         acknowledged += http.iter().chain(&mllp).filter(|s| s.acknowledged).count();
         in_flight += http.iter().chain(&mllp).filter(|s| !s.acknowledged).count();
-        check(&server, &http, &mllp);
+        check(server.doors, &http, &mllp);
     }
     assert!(
         server.process.terminate().expect("stop").success(),

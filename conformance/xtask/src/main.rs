@@ -2,12 +2,25 @@
 //!
 //! Each task is a module; a task prints what it did and fails with a text that says what to fix.
 
+mod bench;
 mod codegen;
+mod soup;
+mod test;
+mod tidy;
+mod trace;
+mod workspace;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask codegen [--check] [--source DIR]";
+const USAGE: &str = "\
+usage: cargo xtask <task>
+  test                             set up, then run every check and test
+  codegen [--check] [--source DIR] tables of the FHIR definitions
+  tidy                             house rules
+  trace [--check]                  requirements, risk controls and tests
+  soup [--check]                   dependencies and their review
+  bench [..]                       the benchmark, in release";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,20 +34,21 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    let workspace = workspace_root();
-    let is_check = arguments.iter().any(|argument| argument == "--check");
-    let option = |name: &str| {
-        let position = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(position + 1).map(PathBuf::from)
-    };
-    match arguments.first().map(String::as_str) {
-        Some("codegen") => codegen::run(&workspace, option("--source").as_deref(), is_check),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(),
+        ["codegen"] => codegen::run(None, false),
+        ["codegen", "--check"] => codegen::run(None, true),
+        ["codegen", "--source", folder] => codegen::run(Some(PathBuf::from(folder)), false),
+        ["codegen", "--check", "--source", folder] | ["codegen", "--source", folder, "--check"] => {
+            codegen::run(Some(PathBuf::from(folder)), true)
+        }
+        ["tidy"] => tidy::run(),
+        ["trace"] => trace::run(false),
+        ["trace", "--check"] => trace::run(true),
+        ["soup"] => soup::run(false),
+        ["soup", "--check"] => soup::run(true),
+        ["bench", ..] => bench::run(arguments.get(1..).unwrap_or_default()),
         _ => Err(USAGE.to_owned()),
     }
-}
-
-/// The workspace root, two levels above this crate.
-fn workspace_root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use conformance::Definitions;
 use fhir_core::body::resource_type_name;
+use fhir_core::bundle::{BUNDLE_ENTRIES_MAX, PlanContext, plan};
+use fhir_core::ids::ResourceId;
 use fhir_core::json::Document;
 use fhir_core::validate::structure;
 
@@ -58,6 +60,7 @@ fn main() {
     for (what, (count, id)) in by_path.iter().take(100) {
         println!("{count:6} {what} [{id}]");
     }
+    documents.iter().for_each(try_plan);
     let started = Instant::now();
     for _ in 0..ROUNDS {
         for document in &documents {
@@ -72,5 +75,39 @@ fn main() {
         "{} ns a document, {} ns a kB",
         nanos / documents.len().max(1) as u128,
         nanos * 1000 / text.len().max(1) as u128
+    );
+}
+
+/// Plans a transaction, rewrites every entry and checks what comes out.
+fn try_plan(document: &Document) {
+    let context = PlanContext {
+        base_urls: &[],
+        entries_max: BUNDLE_ENTRIES_MAX,
+    };
+    let mut count = 0;
+    let mut ids = || {
+        count += 1;
+        ResourceId::parse(&format!("new-{count}"))
+            .unwrap_or_else(|| unreachable!("letters and digits are an id"))
+    };
+    let started = Instant::now();
+    let planned = match plan(document.root(), &context, &mut ids) {
+        Ok(planned) => planned,
+        Err(problem) => return println!("no plan: {problem}"),
+    };
+    let contents: Vec<Vec<u8>> = (0..planned.entries.len())
+        .filter_map(|index| planned.content(index))
+        .collect();
+    let micros = started.elapsed().as_micros();
+    let left = contents
+        .iter()
+        .filter(|content| String::from_utf8_lossy(content).contains("\"urn:uuid:"))
+        .count();
+    let conditional = planned
+        .conditional_references()
+        .map_or(0, |references| references.len());
+    println!(
+        "planned {} entries in {micros} us, {left} with urns left, {conditional} conditional references",
+        contents.len()
     );
 }

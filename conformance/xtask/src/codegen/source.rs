@@ -4,13 +4,14 @@
 //! operation definitions, examples, and the publisher's own additions.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Definition files read, relative to the package's `dist/fhir/r4`.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
+    "dataelements.json",
     "profiles-resources.json",
     "profiles-types.json",
     "search-parameters.json",
@@ -124,13 +125,6 @@ fn is_official(resource: &Value) -> bool {
         }
         _ => true,
     }
-}
-
-/// Finds the package root: `--source` wins, then the place a plain unpack leaves it.
-pub fn locate(explicit: Option<&Path>, workspace: &Path) -> Option<PathBuf> {
-    let unpacked = workspace.join("target/definitions/package");
-    let root = explicit.unwrap_or(&unpacked);
-    root.join("package.json").is_file().then(|| root.to_owned())
 }
 
 /// SHA-256 as lower-case hex.

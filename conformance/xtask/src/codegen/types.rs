@@ -125,10 +125,15 @@ fn element_rows(definition: &Value) -> Vec<String> {
 }
 
 fn element_row(definition: &Value, element: &Value, path: &str) -> String {
-    let types: Vec<String> = list(&element["type"])
-        .iter()
+    let kinds = list(&element["type"]).iter();
+    let types: Vec<String> = kinds
         .map(|kind| element_type(definition, path, kind))
         .collect();
+    row(element, path, &types)
+}
+
+/// One line of the table.
+pub fn row(element: &Value, path: &str, types: &[String]) -> String {
     let strength = match element["binding"]["strength"].as_str() {
         Some("required") => "R",
         Some("extensible") => "E",
@@ -137,24 +142,16 @@ fn element_row(definition: &Value, element: &Value, path: &str) -> String {
         _ => "",
     };
     let value_set = text(&element["binding"], "valueSet");
-    let value_set = value_set.split('|').next().unwrap_or_default();
-    let content_reference = text(element, "contentReference");
-    let summary = if element["isSummary"] == true {
-        "S"
-    } else {
-        ""
-    };
-    let modifier = if element["isModifier"] == true {
-        "M"
-    } else {
-        ""
-    };
+    let flag = |key: &str, letter: &'static str| if element[key] == true { letter } else { "" };
     format!(
-        "{path}\t{}\t{}\t{}\t{}\t{strength}\t{value_set}\t{summary}{modifier}\n",
+        "{path}\t{}\t{}\t{}\t{}\t{strength}\t{}\t{}{}\n",
         element["min"],
         text(element, "max"),
         types.join("|"),
-        content_reference.trim_start_matches('#'),
+        text(element, "contentReference").trim_start_matches('#'),
+        value_set.split('|').next().unwrap_or_default(),
+        flag("isSummary", "S"),
+        flag("isModifier", "M"),
     )
 }
 
@@ -174,11 +171,16 @@ fn element_type(definition: &Value, path: &str, kind: &Value) -> String {
             |extension| text(extension, "valueUrl"),
         );
     }
-    let targets: Vec<String> = list(&kind["targetProfile"])
+    declared_type(kind)
+}
+
+/// The type as it is declared: `Reference(Patient,Group)`.
+pub fn declared_type(kind: &Value) -> String {
+    let code = text(kind, "code");
+    let targets = list(&kind["targetProfile"])
         .iter()
-        .filter_map(Value::as_str)
-        .map(local_name)
-        .collect();
+        .filter_map(Value::as_str);
+    let targets: Vec<String> = targets.map(local_name).collect();
     if targets.is_empty() {
         code
     } else {

@@ -42,6 +42,10 @@ impl<'a> Reference<'a> {
     /// Reads a reference; `None` when it has none of the known forms. `base_urls` are this server's own bases,
     /// with or without `/` at the end.
     pub fn parse(text: &'a str, base_urls: &[&str]) -> Option<Self> {
+        // Nearly all are `Type/id`.
+        if let Some(key) = ResourceKey::parse(text) {
+            return Some(Self::Local { key, version: None });
+        }
         if let Some(id) = text.strip_prefix('#') {
             return Some(Self::Contained(id));
         }

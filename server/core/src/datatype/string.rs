@@ -16,11 +16,12 @@ pub fn normalise(text: &str) -> Cow<'_, str> {
     if is_normal_ascii(text) {
         return Cow::Borrowed(text);
     }
-    let normal = if text.is_ascii() {
-        fold(text.chars())
+    let mut normal = String::with_capacity(text.len());
+    if text.is_ascii() {
+        fold(text.bytes().map(char::from), &mut normal);
     } else {
-        fold(folded_case(text))
-    };
+        fold(folded_case(text), &mut normal);
+    }
     if normal.is_empty() {
         Cow::Owned(text.split_whitespace().collect::<Vec<_>>().join(" "))
     } else {
@@ -51,11 +52,12 @@ fn full_case_fold(c: char) -> impl Iterator<Item = char> {
     std::iter::once(first).chain(second)
 }
 
-fn fold(chars: impl Iterator<Item = char>) -> String {
-    let mut normal = String::new();
+fn fold(chars: impl Iterator<Item = char>, normal: &mut String) {
     let mut has_gap = false;
     for c in chars {
-        if c.is_whitespace() || c.is_control() {
+        if c.is_ascii_alphanumeric() && !has_gap {
+            normal.push(c.to_ascii_lowercase());
+        } else if c.is_whitespace() || c.is_control() {
             has_gap = !normal.is_empty();
         } else if !is_ignored(c) {
             if has_gap {
@@ -65,7 +67,6 @@ fn fold(chars: impl Iterator<Item = char>) -> String {
             normal.push(c.to_ascii_lowercase());
         }
     }
-    normal
 }
 
 /// Letters, digits and single spaces: most names and codes need no work.

@@ -337,32 +337,38 @@ pub fn choice_member(name: &str, type_code: &str) -> Box<str> {
     member.into()
 }
 
-/// Whether values of `type_path` are of the type named, for `as` and `ofType`.
+/// Whether `as` and `ofType` select values of `type_path`: those of just this type, and the specialisations of
+/// Quantity. A canonical is a uri for `is`, but `as uri` does not select it (see the official tests of `ofType`).
 ///
 /// Deviation: R4 writes `value.as(DateTime)` for `dateTime`, so the case of the first letter is not looked at.
-pub(crate) fn is_type(type_path: &str, name: &str) -> bool {
-    /// Specialisations of Quantity (<https://hl7.org/fhir/R4/datatypes.html#quantity>).
-    const QUANTITIES: &[&str] = &[
-        "Age",
-        "Count",
-        "Distance",
-        "Duration",
-        "MoneyQuantity",
-        "SimpleQuantity",
-    ];
+fn is_type(type_path: &str, name: &str) -> bool {
     let has_same_name = type_path.len() == name.len()
         && type_path
             .chars()
             .zip(name.chars())
             .enumerate()
-            .all(|(i, (a, b))| {
-                if i == 0 {
-                    a.eq_ignore_ascii_case(&b)
-                } else {
-                    a == b
-                }
-            });
-    has_same_name || (name == "Quantity" && QUANTITIES.contains(&type_path))
+            .all(|(i, (a, b))| a == b || (i == 0 && a.eq_ignore_ascii_case(&b)));
+    has_same_name || (name == "Quantity" && is_specialisation(type_path, name))
+}
+
+/// Whether a datatype specialises another: "a canonical is a uri".
+/// Spec: <https://hl7.org/fhir/R4/datatypes.html>
+pub(crate) fn is_specialisation(type_name: &str, base: &str) -> bool {
+    let types: &[&str] = match base {
+        "string" => &["code", "id", "markdown"],
+        "uri" => &["url", "canonical", "oid", "uuid"],
+        "integer" => &["unsignedInt", "positiveInt"],
+        "Quantity" => &[
+            "Age",
+            "Count",
+            "Distance",
+            "Duration",
+            "MoneyQuantity",
+            "SimpleQuantity",
+        ],
+        _ => &[],
+    };
+    types.contains(&type_name)
 }
 
 /// Whether `name` is a type or one of its bases that an expression may start with.

@@ -126,6 +126,18 @@ fn expressions_are_evaluated() {
         ("multipleBirth", "2"),
         ("multipleBirth is integer", "true"),
         ("multipleBirth as boolean", ""),
+        ("id is string", "true"),
+        ("id as string", ""),
+        ("id.ofType(id)", "p"),
+        (
+            "(name.given | name.family) as string",
+            "Anna,Eva,Anni,Muster",
+        ),
+        ("@T10:30 < @T10:30:00", ""),
+        ("@T10:30:00 < @T10:30:00.5", "true"),
+        ("1.50.toString()", "1.50"),
+        ("@2015T", "Unsupported(\"@2015T\")"),
+        ("gender.matches('x')", "Unsupported(\"matches\")"),
         ("multipleBirth.ofType(integer) + 1", "3"),
         ("managingOrganization.resolve().name", "House"),
         (
@@ -187,6 +199,12 @@ fn expressions_are_evaluated() {
     ] {
         assert_eq!(shown(text), result, "{text}");
     }
+    let bounds = r#"{"resourceType":"Observation","component":[{"valueQuantity":{"value":60,"code":"mg"}},
+        {"valueQuantity":{"value":60,"comparator":">","code":"mg"}},{"valueQuantity":{"value":60.0,"code":"mg"}}]}"#;
+    let bounds = Document::parse(bounds.as_bytes()).unwrap();
+    let root = Element::resource(bounds.root());
+    let different = evaluate(&parse("component.value.distinct()").unwrap(), root, root);
+    assert_eq!(different.unwrap().len(), 2, "60, >60");
     let long = Document::parse(
         format!(
             r#"{{"resourceType":"Basic","extension":[{}]}}"#,

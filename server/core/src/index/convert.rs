@@ -63,6 +63,9 @@ impl Conversion {
             (ParamType::Reference, "Reference") => Self::Reference,
             (ParamType::Reference, "canonical" | "uri" | "url") => Self::Canonical,
             (ParamType::Reference, "Resource") => Self::InlineResource,
+            (ParamType::Reference, name) if Definitions::r4().resource_type(name).is_some() => {
+                Self::InlineResource
+            }
             (ParamType::Uri, "uri" | "url" | "canonical" | "oid" | "uuid") => Self::Uri,
             (ParamType::Date, "date" | "dateTime" | "instant" | "Period" | "Timing") => Self::Date,
             (
@@ -111,7 +114,7 @@ pub(super) fn convert<'a>(
     found: &mut impl FnMut(IndexValue<'a>),
 ) {
     match conversion {
-        Conversion::Coding => coding(value, setting, &mut Vec::new(), found),
+        Conversion::Coding => coding(value, setting, found),
         Conversion::CodeableConcept => codeable_concept(value, setting, found),
         Conversion::Code => {
             if let Some(code) = non_empty(value.primitive_text()) {
@@ -231,36 +234,68 @@ fn member<'a>(value: ValueRef<'a>, name: &str) -> Option<Cow<'a, str>> {
     non_empty(value.get(name).and_then(ValueRef::as_str))
 }
 
-fn push_text(texts: &mut Vec<String>, setting: Setting<'_>, value: ValueRef<'_>, name: &str) {
-    if setting.texts == Texts::Wanted {
-        texts.extend(
-            member(value, name)
-                .map(|text| normalise(&text).into_owned())
-                .filter(|t| !t.is_empty()),
-        );
+/// Texts for `:text`. Displays and texts mostly repeat each other word for word; those are normalised once.
+struct TextList<'a> {
+    is_wanted: bool,
+    last: Option<Cow<'a, str>>,
+    normal: Vec<String>,
+}
+
+impl<'a> TextList<'a> {
+    fn new(setting: Setting<'_>) -> Self {
+        Self {
+            is_wanted: setting.texts == Texts::Wanted,
+            last: None,
+            normal: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, text: Option<ValueRef<'a>>) {
+        if !self.is_wanted {
+            return;
+        }
+        let text = non_empty(text.and_then(ValueRef::as_str));
+        if text.is_some() && text != self.last {
+            self.normal.extend(
+                text.as_deref()
+                    .map(normalise)
+                    .filter(|t| !t.is_empty())
+                    .map(Cow::into_owned),
+            );
+            self.last = text;
+        }
+    }
+
+    fn emit(self, found: &mut impl FnMut(IndexValue<'a>)) {
+        if !self.normal.is_empty() {
+            found(IndexValue::TokenText(self.normal));
+        }
     }
 }
 
-fn coding<'a>(
-    value: ValueRef<'a>,
-    setting: Setting<'_>,
-    texts: &mut Vec<String>,
-    found: &mut impl FnMut(IndexValue<'a>),
-) {
-    token_of_coding(value, found);
-    push_text(texts, setting, value, "display");
-    if !texts.is_empty() {
-        found(IndexValue::TokenText(std::mem::take(texts)));
-    }
+fn coding<'a>(value: ValueRef<'a>, setting: Setting<'_>, found: &mut impl FnMut(IndexValue<'a>)) {
+    let mut texts = TextList::new(setting);
+    token_of_coding(value, &mut texts, found);
+    texts.emit(found);
 }
 
 /// A Coding without a code is found by nothing but its display.
-fn token_of_coding<'a>(value: ValueRef<'a>, found: &mut impl FnMut(IndexValue<'a>)) {
-    if let Some(code) = member(value, "code") {
-        found(IndexValue::Token {
-            system: member(value, "system"),
-            code,
-        });
+fn token_of_coding<'a>(
+    value: ValueRef<'a>,
+    texts: &mut TextList<'a>,
+    found: &mut impl FnMut(IndexValue<'a>),
+) {
+    let (mut system, mut code) = (None, None);
+    for (name, value) in value.members() {
+        match name.as_ref() {
+            "system" => system = non_empty(value.as_str()),
+            "code" => code = non_empty(value.as_str()),
+            "display" => texts.push(Some(value)),
+            _ => {}
+        }
+    }
+    if let Some(code) = code {
+        found(IndexValue::Token { system, code });
     }
 }
 
@@ -269,25 +304,17 @@ fn codeable_concept<'a>(
     setting: Setting<'_>,
     found: &mut impl FnMut(IndexValue<'a>),
 ) {
-    let mut texts = Vec::new();
+    let mut texts = TextList::new(setting);
     for (name, value) in value.members() {
         match name.as_ref() {
-            "coding" => {
-                for coding in value.each() {
-                    token_of_coding(coding, found);
-                    push_text(&mut texts, setting, coding, "display");
-                }
-            }
-            "text" if setting.texts == Texts::Wanted => {
-                let text = value.as_str().map(|text| normalise(&text).into_owned());
-                texts.extend(text.filter(|t| !t.is_empty()));
-            }
+            "coding" => value
+                .each()
+                .for_each(|coding| token_of_coding(coding, &mut texts, found)),
+            "text" => texts.push(Some(value)),
             _ => {}
         }
     }
-    if !texts.is_empty() {
-        found(IndexValue::TokenText(texts));
-    }
+    texts.emit(found);
 }
 
 fn identifier<'a>(
@@ -296,13 +323,13 @@ fn identifier<'a>(
     found: &mut impl FnMut(IndexValue<'a>),
 ) {
     let mut types = Vec::new();
-    let mut texts = Vec::new();
+    let mut texts = TextList::new(setting);
     if let Some(concept) = value.get("type") {
         for coding in concept.get("coding").into_iter().flat_map(ValueRef::each) {
             types.extend(member(coding, "code").map(|code| (member(coding, "system"), code)));
-            push_text(&mut texts, setting, coding, "display");
+            texts.push(coding.get("display"));
         }
-        push_text(&mut texts, setting, concept, "text");
+        texts.push(concept.get("text"));
     }
     if let Some(text) = member(value, "value") {
         found(IndexValue::Identifier {
@@ -311,9 +338,7 @@ fn identifier<'a>(
             types,
         });
     }
-    if !texts.is_empty() {
-        found(IndexValue::TokenText(texts));
-    }
+    texts.emit(found);
 }
 
 fn text<'a>(value: ValueRef<'a>, found: &mut impl FnMut(IndexValue<'a>)) {

@@ -190,7 +190,9 @@ impl<'a> Extraction<'_, 'a, '_> {
             self.resource,
             self.around,
             &mut |action, value| match action {
-                Action::Value(param, conversion) => self.value(*param, *conversion, value, entries),
+                Action::Value(params, conversion) => {
+                    self.value(params, *conversion, value, entries)
+                }
                 Action::Composites(group) => {
                     if let Some(group) = self.program.groups.get(*group) {
                         self.composites(group, value, entries);
@@ -228,21 +230,33 @@ impl<'a> Extraction<'_, 'a, '_> {
 
     fn value(
         &self,
-        param: usize,
+        params: &[usize],
         conversion: Conversion,
         value: ValueRef<'a>,
         entries: &mut Vec<IndexEntry<'a>>,
     ) {
-        let Some(param) = self.program.params.get(param) else {
+        let mut params = params.iter().filter_map(|p| self.program.params.get(*p));
+        let Some(first) = params.next() else {
             return;
         };
-        let setting = self.setting(&param.targets, Texts::Wanted);
+        let start = entries.len();
+        let setting = self.setting(&first.targets, Texts::Wanted);
         convert(conversion, value, setting, &mut |value| {
             entries.push(IndexEntry {
-                param: param.id,
+                param: first.id,
                 value,
-            })
+            });
         });
+        let end = entries.len();
+        for param in params {
+            for at in start..end {
+                let value = entries.get(at).map(|entry| entry.value.clone());
+                entries.extend(value.map(|value| IndexEntry {
+                    param: param.id,
+                    value,
+                }));
+            }
+        }
     }
 
     fn evaluated(

@@ -71,8 +71,8 @@ impl ParamDefinition {
 /// What extraction does at a node of the tree.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Emits the value for a parameter, an index of [`TypeProgram::params`].
-    Value(usize, Conversion),
+    /// Emits the value for these parameters, indices of [`TypeProgram::params`]; it is converted once.
+    Value(Vec<usize>, Conversion),
     /// Emits composites, an index of [`TypeProgram::groups`].
     Composites(usize),
 }
@@ -163,8 +163,7 @@ impl TypeProgram {
             if param.kind == ParamType::Composite {
                 self.add_composite(index, param, &path, resource_type)?;
             } else if let Some(conversion) = Conversion::of(param.kind, path.type_path) {
-                self.trie
-                    .insert(&path.steps, Action::Value(index, conversion));
+                add_value(self.trie.actions(&path.steps), index, conversion);
             }
         }
         Ok(())
@@ -180,8 +179,8 @@ impl TypeProgram {
         let at = match self.groups.iter().position(|g| g.steps == path.steps) {
             Some(at) => at,
             None => {
-                self.trie
-                    .insert(&path.steps, Action::Composites(self.groups.len()));
+                let action = Action::Composites(self.groups.len());
+                self.trie.actions(&path.steps).push(action);
                 self.groups.push(CompositeGroup {
                     steps: path.steps.clone(),
                     focus_trie: Trie::new(),
@@ -206,6 +205,21 @@ impl TypeProgram {
     }
 }
 
+/// Adds a parameter to those that share a conversion, except where its targets matter.
+fn add_value(actions: &mut Vec<Action>, index: usize, conversion: Conversion) {
+    for action in actions.iter_mut() {
+        match action {
+            Action::Value(params, shared)
+                if *shared == conversion && conversion != Conversion::InlineResource =>
+            {
+                return params.push(index);
+            }
+            _ => {}
+        }
+    }
+    actions.push(Action::Value(vec![index], conversion));
+}
+
 impl CompositeGroup {
     /// The slot of a part, compiled at its first use.
     fn slot(
@@ -228,7 +242,7 @@ impl CompositeGroup {
                         Origin::Resource => &mut self.resource_trie,
                     };
                     if let Some(conversion) = Conversion::of(component.kind, path.type_path) {
-                        trie.insert(&path.steps, (slot, conversion));
+                        trie.actions(&path.steps).push((slot, conversion));
                     }
                 }
             }

@@ -15,11 +15,8 @@ pub(super) struct Trie<A> {
 
 #[derive(Debug)]
 struct Node<A> {
-    /// Sorted by length of name, then name.
-    members: Vec<(Box<str>, usize)>,
-    /// Bit `n` is set when a member has a name of `n` bytes (63 for longer ones): most members of a resource are
-    /// of no interest, and this tells without a comparison.
-    lengths: u64,
+    /// Sorted by fingerprint, which most members of a resource differ in from all of these.
+    members: Vec<(u64, Box<str>, usize)>,
     filters: Vec<(Filter, usize)>,
     indices: Vec<(usize, usize)>,
     actions: Vec<A>,
@@ -29,7 +26,6 @@ impl<A> Node<A> {
     fn new() -> Self {
         Self {
             members: Vec::new(),
-            lengths: 0,
             filters: Vec::new(),
             indices: Vec::new(),
             actions: Vec::new(),
@@ -37,18 +33,26 @@ impl<A> Node<A> {
     }
 
     fn member(&self, name: &str) -> Option<usize> {
-        if self.lengths & length_bit(name) == 0 {
-            return None;
-        }
-        self.members
-            .iter()
-            .find(|(n, _)| n.as_ref() == name)
-            .map(|(_, node)| *node)
+        let print = fingerprint(name);
+        let from = self.members.partition_point(|(p, _, _)| *p < print);
+        let alike = self.members.get(from..).unwrap_or_default().iter();
+        alike
+            .take_while(|(p, _, _)| *p == print)
+            .find(|(_, n, _)| n.as_ref() == name)
+            .map(|(_, _, node)| *node)
     }
 }
 
-fn length_bit(name: &str) -> u64 {
-    1 << name.len().min(63)
+/// The last bytes of a name as a number, with the length where there is room. The ends of names differ even where
+/// the beginnings of choices agree.
+fn fingerprint(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    match bytes.last_chunk::<8>() {
+        Some(end) => u64::from_le_bytes(*end),
+        None => bytes
+            .iter()
+            .fold(bytes.len() as u64, |sum, b| sum << 8 | u64::from(*b)),
+    }
 }
 
 /// What filters need to know of the resource around a value.
@@ -72,15 +76,14 @@ impl<A> Trie<A> {
         self.nodes.len() == 1 && self.nodes.iter().all(|n| n.actions.is_empty())
     }
 
-    /// Adds an action for the values at the end of `steps`.
-    pub fn insert(&mut self, steps: &[Step], action: A) {
+    /// The actions for the values at the end of `steps`, to add to.
+    pub fn actions(&mut self, steps: &[Step]) -> &mut Vec<A> {
         let mut at = 0;
         for step in steps {
             at = self.child(at, step);
         }
-        if let Some(node) = self.nodes.get_mut(at) {
-            node.actions.push(action);
-        }
+        // `child` answers an index of `nodes`, and there is always a first.
+        &mut self.nodes[at].actions
     }
 
     fn child(&mut self, parent: usize, step: &Step) -> usize {
@@ -89,11 +92,7 @@ impl<A> Trie<A> {
             return parent;
         };
         let found = match step {
-            Step::Member(name) => node
-                .members
-                .iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, at)| *at),
+            Step::Member(name) => node.member(name),
             Step::Filter(filter) => node
                 .filters
                 .iter()
@@ -110,10 +109,8 @@ impl<A> Trie<A> {
         }
         match step {
             Step::Member(name) => {
-                node.lengths |= length_bit(name);
-                node.members.push((name.clone(), fresh));
-                node.members
-                    .sort_by(|a, b| a.0.len().cmp(&b.0.len()).then_with(|| a.0.cmp(&b.0)));
+                node.members.push((fingerprint(name), name.clone(), fresh));
+                node.members.sort_unstable();
             }
             Step::Filter(filter) => node.filters.push((filter.clone(), fresh)),
             Step::Index(index) => node.indices.push((*index, fresh)),

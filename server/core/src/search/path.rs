@@ -178,6 +178,7 @@ mod tests {
                 .collect();
             assert_eq!(names.join(","), expected, "{type_name}.{code}");
         }
+        // Every concrete type but Parameters, which nothing can refer to.
         assert_eq!(targets(param("Observation", "focus")).len(), 145);
     }
 

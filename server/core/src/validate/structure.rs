@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
                 Some(_) => self.shadow(shape, object, name, value, &member_place),
             }
         }
-        if seen.members == 0 && !is_resource {
+        if !is_resource && object.members().next().is_none() {
             let text = "the object is empty; leave the element out";
             self.report(ErrorKind::BAD_VALUE, place, text);
         }
@@ -346,7 +346,7 @@ impl<'a> Walk<'a> {
                 "`{}` and `_{0}` must have the same number of items, `null` where there is nothing",
                 name.text
             );
-            self.report(ErrorKind::BAD_VALUE, place, text);
+            return self.report(ErrorKind::BAD_VALUE, place, text);
         }
         for (index, item) in value.items().enumerate() {
             if self.is_full() {

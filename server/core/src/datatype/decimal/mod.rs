@@ -260,29 +260,33 @@ impl Ord for Decimal {
     }
 }
 
-/// The value without needless zeros, plain where short and with an exponent where not.
+/// The value with the precision it was written with: plain where short and with an exponent where not.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Zeros written out before an exponent is shorter to read.
         const PLAIN_ZEROS_MAX: i32 = 20;
-        let digits: String = self.digits.iter().map(|d| char::from(b'0' + d)).collect();
+        let mut digits: String = self.digits.iter().map(|d| char::from(b'0' + d)).collect();
+        let mut exponent = self.exponent;
+        let zeros = self.exponent.saturating_sub(self.last_place);
+        if (1..=PLAIN_ZEROS_MAX).contains(&zeros) {
+            digits.push_str(&"0".repeat(zeros as usize));
+            exponent = self.last_place;
+        }
+        if digits.is_empty() {
+            digits.push('0');
+        }
         let sign = if self.is_negative { "-" } else { "" };
-        let magnitude = self.magnitude();
-        if self.is_zero() {
-            f.write_str("0")
-        } else if (0..=PLAIN_ZEROS_MAX).contains(&self.exponent) {
-            write!(f, "{sign}{digits}{}", "0".repeat(self.exponent as usize))
-        } else if self.exponent < 0 && magnitude > 0 {
+        let magnitude = exponent + digits.len() as i32;
+        if (0..=PLAIN_ZEROS_MAX).contains(&exponent) {
+            write!(f, "{sign}{digits}{}", "0".repeat(exponent as usize))
+        } else if exponent < 0 && magnitude > 0 {
             let (whole, fraction) = digits.split_at(magnitude as usize);
             write!(f, "{sign}{whole}.{fraction}")
-        } else if self.exponent < 0 && magnitude > -PLAIN_ZEROS_MAX {
-            write!(
-                f,
-                "{sign}0.{}{digits}",
-                "0".repeat(magnitude.unsigned_abs() as usize)
-            )
+        } else if exponent < 0 && magnitude > -PLAIN_ZEROS_MAX {
+            let zeros = "0".repeat(magnitude.unsigned_abs() as usize);
+            write!(f, "{sign}0.{zeros}{digits}")
         } else {
-            write!(f, "{sign}{digits}e{}", self.exponent)
+            write!(f, "{sign}{digits}e{exponent}")
         }
     }
 }

@@ -7,6 +7,10 @@
 //! the complement of its positive, and `FF` at the end so that a longer one sorts below a shorter. `00` and `FF`
 //! begin no number.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
 use super::Decimal;
 
 const ZERO: u8 = 0x80;
@@ -17,35 +21,64 @@ const LONG_SMALL: u8 = 0x85;
 const LONG_OFFSET: i32 = 0x8000;
 const NEGATIVE_END: u8 = 0xFF;
 
+/// Bytes a key holds without an allocation. Clinical numbers need 2 to 6; this fills the size of the heap form.
+const INLINE_BYTES: usize = 22;
+
 /// A decimal as bytes whose order is the order of the numbers, exact for every number of digits.
 ///
 /// Two texts of the same value (`2.5`, `2.50`, `25e-1`) give the same key. The layout is private to
 /// `decimal`; databases store it as an opaque blob and compare bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SortKey(pub(crate) Box<[u8]>);
+#[derive(Clone)]
+pub struct SortKey(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Inline {
+        length: u8,
+        bytes: [u8; INLINE_BYTES],
+    },
+    Heap(Box<[u8]>),
+}
 
 impl SortKey {
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(bytes);
+                Self(Bytes::Inline {
+                    length,
+                    bytes: inline,
+                })
+            }
+            _ => Self(Bytes::Heap(bytes.into())),
+        }
+    }
+
     /// The bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Inline { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or(bytes),
+            Bytes::Heap(bytes) => bytes,
+        }
     }
 
     /// Below every number.
     pub fn min() -> Self {
-        Self([0x00].into())
+        Self::from_bytes(&[0x00])
     }
 
     /// Above every number.
     pub fn max() -> Self {
-        Self([0xFF].into())
+        Self::from_bytes(&[0xFF])
     }
 
     /// The key of a value.
     pub fn from_decimal(value: &Decimal) -> Self {
         if value.is_zero() {
-            return Self([ZERO].into());
+            return Self::from_bytes(&[ZERO]);
         }
-        let mut bytes = Vec::with_capacity(value.digits.len() / 2 + 4);
+        let mut bytes = Vec::with_capacity(value.digits.len() / 2 + 5);
         let magnitude = value.magnitude();
         if magnitude.abs() <= SHORT_MAGNITUDE_MAX {
             bytes.push((SHORT_CENTRE + magnitude) as u8);
@@ -68,19 +101,20 @@ impl SortKey {
             bytes.iter_mut().for_each(|b| *b = !*b);
             bytes.push(NEGATIVE_END);
         }
-        Self(bytes.into())
+        Self::from_bytes(&bytes)
     }
 
     /// The value of a key; `None` for [`Self::min`], [`Self::max`] and bytes that are no key.
     pub fn to_decimal(&self) -> Option<Decimal> {
-        let first = *self.0.first()?;
-        if self.0.as_ref() == [ZERO] {
+        let key = self.as_bytes();
+        let first = *key.first()?;
+        if key == [ZERO] {
             return Some(Decimal::from(0));
         }
         let is_negative = first < ZERO;
-        let bytes: Vec<u8> = match self.0.strip_suffix(&[NEGATIVE_END]) {
+        let bytes: Vec<u8> = match key.strip_suffix(&[NEGATIVE_END]) {
             Some(rest) if is_negative => rest.iter().map(|b| !b).collect(),
-            None if !is_negative => self.0.to_vec(),
+            None if !is_negative => key.to_vec(),
             _ => return None,
         };
         let (magnitude, pairs) = match bytes.as_slice() {
@@ -96,7 +130,46 @@ impl SortKey {
             let value = pair.checked_sub(1).filter(|v| *v < 100)?;
             digits.extend([value / 10, value % 10]);
         }
+        if digits.last() == Some(&0) {
+            digits.pop();
+        }
         let last_place = magnitude - digits.len() as i32;
         (!digits.is_empty()).then(|| Decimal::from_digits(is_negative, digits, last_place))
+    }
+}
+
+impl PartialEq for SortKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for SortKey {}
+
+impl PartialOrd for SortKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SortKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for SortKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// The number, so that failing tests can be read.
+impl fmt::Debug for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_decimal() {
+            Some(value) => write!(f, "SortKey({value})"),
+            None => write!(f, "SortKey({:02x?})", self.as_bytes()),
+        }
     }
 }

@@ -71,7 +71,10 @@ impl<'a> Evaluator<'a> {
                     let item = single(&on)?.map(|item| Item::Boolean(item.is_of(&type_name)));
                     return Ok(item.into_iter().collect());
                 }
-                Ok(on.into_iter().filter(|i| i.is_of(&type_name)).collect())
+                Ok(on
+                    .into_iter()
+                    .filter(|i| i.is_selected_by(&type_name))
+                    .collect())
             }
             ("extension", [url]) => {
                 let url = self.text(url, scope)?;
@@ -230,12 +233,11 @@ impl<'a> Evaluator<'a> {
         scope: &Scope<'a>,
     ) -> Result<Collection<'a>> {
         let unsupported = || EvalError::Unsupported(name.into());
+        if !is_known_on_single(name) {
+            return Err(unsupported());
+        }
         let Some(item) = single(on)? else {
-            return if is_known_on_single(name) {
-                Ok(Vec::new())
-            } else {
-                Err(unsupported())
-            };
+            return Ok(Vec::new());
         };
         let texts: Vec<Option<Cow<'a, str>>> = match name {
             "startsWith" | "endsWith" | "contains" | "indexOf" | "replace" => arguments
@@ -268,11 +270,7 @@ impl<'a> Evaluator<'a> {
                 value: if n.is_negative() { n.negated() } else { n },
             }),
             _ => {
-                let text = item.as_text().ok_or(if is_known_on_single(name) {
-                    EvalError::WrongType
-                } else {
-                    unsupported()
-                })?;
+                let text = item.as_text().ok_or(EvalError::WrongType)?;
                 match (name, texts.as_slice()) {
                     ("startsWith", [Some(part)]) => {
                         Some(Item::Boolean(text.starts_with(part.as_ref())))

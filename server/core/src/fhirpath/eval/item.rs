@@ -9,7 +9,7 @@ use conformance::{Definitions, ResourceTypeId, TypeKind};
 
 use crate::datatype::date::{self, DateTime, Precision, Zone};
 use crate::datatype::decimal::Decimal;
-use crate::fhirpath::compile::is_type_or_base;
+use crate::fhirpath::compile::{is_specialisation, is_type_or_base};
 use crate::fhirpath::{Literal, TypeName};
 use crate::json::{Kind, ValueRef};
 
@@ -111,7 +111,8 @@ impl<'a> Item<'a> {
             (
                 Kind::Object,
                 "Quantity" | "Age" | "Count" | "Distance" | "Duration" | "SimpleQuantity",
-            ) => {
+            ) if element.value.get("comparator").is_none() => {
+                // With a comparator it is no single value: `>60` and `60` must not be taken for equal.
                 let member = |name| element.value.get(name);
                 let number = member("value").and_then(ValueRef::number_text);
                 let unit = member("code")
@@ -173,7 +174,8 @@ impl<'a> Item<'a> {
         match (self.to_system(), other.to_system()) {
             (Self::Boolean(a), Item::Boolean(b)) => Some(a == b),
             (Self::Number { value: a, .. }, Item::Number { value: b, .. }) => Some(a == b),
-            (Self::String(a), Item::String(b)) | (Self::Time(a), Item::Time(b)) => Some(a == b),
+            (Self::String(a), Item::String(b)) => Some(a == b),
+            (Self::Time(a), Item::Time(b)) => compare_times(&a, &b).map(Ordering::is_eq),
             (Self::Date(a), Item::Date(b)) => compare_dates(&a, &b).map(Ordering::is_eq),
             (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
                 is_same_unit(&x, &y).then(|| a == b)
@@ -188,12 +190,24 @@ impl<'a> Item<'a> {
     pub fn compares(&self, other: &Item<'_>) -> Option<Ordering> {
         match (self.to_system(), other.to_system()) {
             (Self::Number { value: a, .. }, Item::Number { value: b, .. }) => Some(a.cmp(&b)),
-            (Self::String(a), Item::String(b)) | (Self::Time(a), Item::Time(b)) => Some(a.cmp(&b)),
+            (Self::String(a), Item::String(b)) => Some(a.cmp(&b)),
+            (Self::Time(a), Item::Time(b)) => compare_times(&a, &b),
             (Self::Date(a), Item::Date(b)) => compare_dates(&a, &b),
             (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
                 is_same_unit(&x, &y).then(|| a.cmp(&b))
             }
             _ => None,
+        }
+    }
+
+    /// Whether `as` and `ofType` select it: a primitive only by just its type.
+    pub fn is_selected_by(&self, type_name: &TypeName) -> bool {
+        match self {
+            Self::Element(e) if e.type_path.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                e.type_path == type_name.name.as_ref()
+                    && type_name.namespace.as_deref() != Some("System")
+            }
+            _ => self.is_of(type_name),
         }
     }
 
@@ -224,24 +238,8 @@ impl<'a> Item<'a> {
 }
 
 fn is_of_fhir_type(element: &Element<'_>, name: &str) -> bool {
-    /// Primitive types that specialise another (<https://hl7.org/fhir/R4/datatypes.html#primitive>).
-    const SPECIALISATIONS: &[(&str, &[&str])] = &[
-        ("string", &["code", "id", "markdown"]),
-        ("uri", &["url", "canonical", "oid", "uuid"]),
-        ("integer", &["unsignedInt", "positiveInt"]),
-        (
-            "Quantity",
-            &["Age", "Count", "Distance", "Duration", "SimpleQuantity"],
-        ),
-    ];
     let type_path = element.type_path;
-    if type_path == name {
-        return true;
-    }
-    if SPECIALISATIONS
-        .iter()
-        .any(|(base, types)| *base == name && types.contains(&type_path))
-    {
+    if type_path == name || is_specialisation(type_path, name) {
         return true;
     }
     match name {
@@ -275,6 +273,32 @@ fn compare_dates(a: &DateTime, b: &DateTime) -> Option<Ordering> {
         Some(Ordering::Greater)
     } else {
         None
+    }
+}
+
+/// Hours, minutes and seconds in turn; where one is less precise and the rest agrees they cannot be told apart.
+fn compare_times(a: &str, b: &str) -> Option<Ordering> {
+    let (mut x, mut y) = (a.split(':'), b.split(':'));
+    loop {
+        match (x.next(), y.next()) {
+            (None, None) => return Some(Ordering::Equal),
+            (Some(x), Some(y)) => match Decimal::parse(without_zero(x))
+                .ok()?
+                .cmp(&Decimal::parse(without_zero(y)).ok()?)
+            {
+                Ordering::Equal => {}
+                order => return Some(order),
+            },
+            _ => return None,
+        }
+    }
+}
+
+/// `05` as a number is `5`.
+fn without_zero(part: &str) -> &str {
+    match part.strip_prefix('0') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
+        _ => part,
     }
 }
 

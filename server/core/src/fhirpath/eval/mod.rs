@@ -3,7 +3,7 @@
 //! Spec: <http://hl7.org/fhirpath/N1/>, <https://hl7.org/fhir/R4/fhirpath.html>
 //!
 //! Left out, and refused by name with [`EvalError::Unsupported`]: regular expressions, division by `/`, powers and
-//! roots, date arithmetic, conversion between units, `aggregate`, `now`/`today` and functions that need terminology
+//! roots, dateTime literals without minutes, date arithmetic, conversion between units, `aggregate`, `now`/`today` and functions that need terminology
 //! or profiles (`memberOf`, `subsumes`, `conformsTo`, `htmlChecks`).
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use conformance::Definitions;
 
 use crate::json::ValueRef;
 
-use super::ast::{Expression, Operator};
+use super::ast::{Expression, Literal, Operator};
 use super::compile::{choice_member, is_type_or_base};
 
 mod functions;
@@ -146,7 +146,11 @@ impl<'a> Evaluator<'a> {
     fn run(&self, expression: &Expression, scope: &Scope<'a>) -> Result<Collection<'a>> {
         self.count(scope.focus.len())?;
         match expression {
-            Expression::Literal(literal) => Ok(Item::of_literal(literal).into_iter().collect()),
+            Expression::Literal(Literal::Empty) => Ok(Vec::new()),
+            Expression::Literal(literal) => match Item::of_literal(literal) {
+                Some(item) => Ok(vec![item]),
+                None => Err(EvalError::Unsupported(literal.to_string().into())),
+            },
             Expression::This => Ok(match &scope.this {
                 Some(this) => vec![this.clone()],
                 None => scope.focus.clone(),
@@ -171,7 +175,7 @@ impl<'a> Evaluator<'a> {
             }
             Expression::As(operand, type_name) => {
                 let mut operand = self.run(operand, scope)?;
-                operand.retain(|item| item.is_of(type_name));
+                operand.retain(|item| item.is_selected_by(type_name));
                 Ok(operand)
             }
             Expression::Binary(operator, left, right) => self.binary(*operator, left, right, scope),

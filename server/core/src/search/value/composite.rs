@@ -10,8 +10,7 @@ use crate::issue::Problem;
 use crate::search::predicate::ValueTest;
 use crate::search::text::split;
 
-/// One test for each component. Where a component could be met in several ways, the first is taken: only canonical
-/// references have several, and no composite holds one.
+/// One test for each component. A part that could be met in several ways is refused: a combination has one meaning.
 pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Problem> {
     let parts = split(text, '$');
     let components = &reading.param.components;
@@ -35,8 +34,13 @@ pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Pro
             context: reading.context,
             warnings: &mut *reading.warnings,
         };
-        let test = super::read(&mut inner, part)?.into_iter().next();
-        tests.push(test.ok_or_else(|| reading.bad_value("a component is empty"))?);
+        let [test] = <[ValueTest; 1]>::try_from(super::read(&mut inner, part)?).map_err(|_| {
+            reading.bad_value(&format!(
+                "`{}` must name one value inside a composite",
+                component.code
+            ))
+        })?;
+        tests.push(test);
     }
     Ok(tests)
 }

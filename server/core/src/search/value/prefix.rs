@@ -19,28 +19,32 @@ pub const PREFIXES: [(&str, Comparison); 9] = [
     ("ap", Comparison::Approximate),
 ];
 
-/// Takes the prefix off; without one it is `eq`.
+/// Takes the prefix off; without one it is `eq`. Two letters are a prefix, right or wrong; more are no number and no date.
 ///
 /// # Errors
-/// `unknown-prefix`
+/// `unknown-prefix`, `bad-parameter-value`
 pub fn split<'t>(reading: &Reading<'_>, text: &'t str) -> Result<(Comparison, &'t str), Problem> {
     let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
     if letters == 0 {
         return Ok((Comparison::Equal, text));
     }
-    let (prefix, rest) = text.split_at(letters);
-    match PREFIXES.iter().find(|(name, _)| *name == prefix) {
-        Some((_, comparison)) => Ok((*comparison, rest)),
-        None => {
-            let names: Vec<&str> = PREFIXES.iter().map(|(name, _)| *name).collect();
-            let code = reading.param.code;
-            let text = format!(
-                "{} is no prefix of the {} parameter `{code}`; there are: {}",
-                quoted(prefix),
-                reading.param.kind.code(),
-                names.join(", ")
-            );
-            Err(Problem::new(ErrorKind::UNKNOWN_PREFIX, text).at(code))
-        }
+    let names: Vec<&str> = PREFIXES.iter().map(|(name, _)| *name).collect();
+    if letters != 2 {
+        let form = format!(
+            "it starts with letters that are no prefix; prefixes are {}",
+            names.join(", ")
+        );
+        return Err(reading.bad_value(&form));
     }
+    let (prefix, rest) = text.split_at(letters);
+    if let Some((_, comparison)) = PREFIXES.iter().find(|(name, _)| *name == prefix) {
+        return Ok((*comparison, rest));
+    }
+    let (code, kind) = (reading.param.code, reading.param.kind.code());
+    let prefix = quoted(prefix);
+    let text = format!(
+        "{prefix} is no prefix of the {kind} parameter `{code}`; there are: {}",
+        names.join(", ")
+    );
+    Err(Problem::new(ErrorKind::UNKNOWN_PREFIX, text).at(code))
 }

@@ -15,12 +15,12 @@ const FORM: &str = "`code`, `system|code`, `|code` or `system|` is expected; a `
 const FORM_OF_TYPE: &str = "`:of-type` expects `type system|type code|value`, all three";
 
 pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Problem> {
-    let test = match reading.modifier {
-        Modifier::Text => text_test(reading, text)?,
-        Modifier::OfType => of_type(reading, text)?,
-        _ => implied_system(reading.param, token_test(reading, text)?),
+    let tests = match reading.modifier {
+        Modifier::Text => vec![text_test(reading, text)?],
+        Modifier::OfType => vec![of_type(reading, text)?],
+        _ => with_implied_system(reading.param, token_test(reading, text)?),
     };
-    Ok(vec![ValueTest::Token(test)])
+    Ok(tests.into_iter().map(ValueTest::Token).collect())
 }
 
 /// Reads `code`, `system|code`, `|code` or `system|`.
@@ -70,27 +70,37 @@ fn of_type(reading: &Reading<'_>, text: &str) -> Result<TokenTest, Problem> {
 }
 
 /// A `code` element carries no system; its required value set says which one is meant. So `system|code` becomes
-/// `code` when the value set has that pair; any other pair stays and finds nothing.
-fn implied_system(param: &'static SearchParam, test: TokenTest) -> TokenTest {
-    let TokenTest::SystemCode(system, code) = test else {
-        return test;
+/// `code` when the value set has that pair, and `system|` becomes all its codes of that system. Anything else stays and
+/// finds nothing.
+fn with_implied_system(param: &'static SearchParam, test: TokenTest) -> Vec<TokenTest> {
+    let (system, wanted) = match &test {
+        TokenTest::SystemCode(system, code) => (system, Some(code)),
+        TokenTest::System(system) => (system, None),
+        _ => return vec![test],
     };
-    let Some(leaves) = path::leaves(param) else {
-        return TokenTest::SystemCode(system, code);
-    };
-    let is_implied = !leaves.is_empty()
-        && leaves.iter().all(|leaf| {
-            let binding = leaf.element.binding.filter(|_| leaf.is_type("code"));
-            let codes = binding.and_then(|b| Definitions::r4().required_codes(b.value_set));
-            codes.is_some_and(|list| {
-                list.codes
-                    .iter()
-                    .any(|c| c.system == system && c.code == code)
-            })
-        });
-    if is_implied {
-        TokenTest::Code(code)
+    let leaves = path::leaves(param).unwrap_or_default();
+    let mut codes: Vec<&'static str> = Vec::new();
+    for leaf in &leaves {
+        let binding = leaf.element.binding.filter(|_| leaf.is_type("code"));
+        let Some(list) = binding.and_then(|b| Definitions::r4().required_codes(b.value_set)) else {
+            return vec![test];
+        };
+        codes.extend(
+            list.codes
+                .iter()
+                .filter(|code| code.system == system)
+                .map(|code| code.code),
+        );
+    }
+    codes.retain(|code| wanted.is_none_or(|wanted| wanted == code));
+    codes.sort_unstable();
+    codes.dedup();
+    if codes.is_empty() {
+        vec![test]
     } else {
-        TokenTest::SystemCode(system, code)
+        codes
+            .into_iter()
+            .map(|code| TokenTest::Code(code.to_owned()))
+            .collect()
     }
 }

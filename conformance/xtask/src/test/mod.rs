@@ -1,0 +1,130 @@
+//! `cargo xtask test`: everything that must pass, in one command, with its own set-up.
+//!
+//! Leaves out benchmarks and security advisories.
+
+mod postgres;
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::workspace::cargo;
+
+/// Where tests look for the PostgreSQL programs `initdb` and `postgres`.
+const POSTGRES_VARIABLE: &str = "STOKER_TEST_PG_BIN";
+
+/// How a step ended.
+enum Outcome {
+    Passed,
+    Failed(String),
+}
+
+/// What happened, for the summary.
+#[derive(Default)]
+struct Summary {
+    lines: Vec<String>,
+    not_run: Vec<String>,
+    failures: usize,
+}
+
+/// Runs all steps, also after one failed, and prints a summary.
+///
+/// # Errors
+/// When any step failed.
+pub fn run() -> Result<(), String> {
+    let mut summary = Summary::default();
+    let postgres = match postgres::find_or_install() {
+        Ok(folder) => {
+            println!("test: PostgreSQL programs in {}", folder.display());
+            Some(folder)
+        }
+        Err(reason) => {
+            summary
+                .not_run
+                .push(format!("tests against PostgreSQL: {reason}"));
+            None
+        }
+    };
+    summary.step("fmt --check", || {
+        cargo_step(cargo().args(["fmt", "--all", "--check"]))
+    });
+    summary.step("tidy", || task(crate::tidy::run()));
+    let source = crate::codegen::find_source(None);
+    if source.is_none() {
+        let reason =
+            "inputs not available; the checksums of the committed tables were verified instead";
+        summary
+            .not_run
+            .push(format!("regeneration of the definition tables: {reason}"));
+    }
+    summary.step("codegen --check", || task(crate::codegen::run(None, true)));
+    summary.step("trace --check", || task(crate::trace::run(true)));
+    summary.step("soup --check", || task(crate::soup::run(true)));
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    summary.step("clippy -D warnings", || cargo_step(cargo().args(clippy)));
+    summary.step("test --workspace", || {
+        let mut command = cargo();
+        command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+        if let Some(folder) = &postgres {
+            command.env(POSTGRES_VARIABLE, folder);
+        }
+        cargo_step(&mut command)
+    });
+    summary.finish()
+}
+
+impl Summary {
+    fn step(&mut self, name: &str, run: impl FnOnce() -> Outcome) {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let outcome = run();
+        let seconds = start.elapsed().as_secs();
+        match outcome {
+            Outcome::Passed => self.lines.push(format!("passed   {name} ({seconds} s)")),
+            Outcome::Failed(reason) => {
+                eprintln!("{reason}");
+                self.failures += 1;
+                self.lines.push(format!("FAILED   {name} ({seconds} s)"));
+            }
+        }
+    }
+
+    fn finish(&self) -> Result<(), String> {
+        println!("\n=== summary");
+        for line in &self.lines {
+            println!("{line}");
+        }
+        for reason in &self.not_run {
+            println!("NOT RUN  {reason}");
+        }
+        match (self.failures, self.not_run.is_empty()) {
+            (0, true) => println!("all passed"),
+            (0, false) => {
+                println!("what ran passed; what is named NOT RUN has not been shown to work")
+            }
+            (failures, _) => {
+                return Err(format!("{failures} of {} steps failed", self.lines.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn task(result: Result<(), String>) -> Outcome {
+    result.map_or_else(Outcome::Failed, |()| Outcome::Passed)
+}
+
+fn cargo_step(command: &mut Command) -> Outcome {
+    match command.status() {
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("cargo ended with {status}")),
+        Err(error) => Outcome::Failed(format!("cannot run cargo: {error}")),
+    }
+}

@@ -1,0 +1,66 @@
+//! The limit for imports: the same bytes into one table, groups of 1,000, the same durability, no index at all.
+//!
+//! Usage: `bare_insert FILE`. Prints `INSERTS SECONDS CPU_SECONDS`.
+
+use std::time::Instant;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+#[path = "../../../tests/src/synthetic.rs"]
+#[allow(dead_code)]
+mod synthetic;
+
+diesel::table! {
+    bare (rid) {
+        rid -> BigInt,
+        body -> Binary,
+    }
+}
+
+const ROWS: u64 = 100_000;
+const GROUP: u64 = 1_000;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let file = std::env::args().nth(1).ok_or("usage: bare_insert FILE")?;
+    let mut connection = SqliteConnection::establish(&file)?;
+    connection.batch_execute(
+        "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+         CREATE TABLE bare (rid INTEGER PRIMARY KEY, body BLOB NOT NULL);",
+    )?;
+    let bodies: Vec<Vec<u8>> = (0..ROWS)
+        .map(|n| synthetic::observation(n, 1_000).into_bytes())
+        .collect();
+    let (start, cpu_before) = (Instant::now(), cpu_seconds());
+    for (group, rows) in (0u64..).zip(bodies.chunks(GROUP as usize)) {
+        connection.transaction(|connection| {
+            for (number, body) in (group * GROUP..).zip(rows) {
+                diesel::insert_into(bare::table)
+                    .values((bare::rid.eq(number as i64), bare::body.eq(body)))
+                    .execute(connection)?;
+            }
+            diesel::result::QueryResult::Ok(())
+        })?;
+    }
+    println!(
+        "{ROWS} {} {}",
+        start.elapsed().as_secs_f64(),
+        cpu_seconds() - cpu_before
+    );
+    Ok(())
+}
+
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .filter_map(|f| f.parse().ok())
+        .collect();
+    // The state letter in front is no number, so user and system time stand at 10 and 11.
+    fields
+        .get(10..12)
+        .map_or(0.0, |t| t.iter().sum::<f64>() / 100.0)
+}
