@@ -56,8 +56,7 @@ fn start(database: &Path) -> Server {
         .expect("mllp address");
     Server {
         process,
-        http,
-        mllp,
+        doors: Doors { http, mllp },
     }
 }
 
@@ -89,7 +88,7 @@ fn oru(key: &str) -> String {
 }
 
 fn load(
-    server: &Server,
+    doors: Doors,
     round: u64,
     stop: &AtomicBool,
     http: &Mutex<Vec<Sent>>,
