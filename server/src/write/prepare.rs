@@ -52,7 +52,7 @@ pub fn prepare(
         ExpectVersion::Version(stored.version)
     });
     let live = current.as_ref().filter(|stored| !stored.deleted);
-    let old = live.map(|stored| parse_stored(stored)).transpose()?;
+    let old = live.map(parse_stored).transpose()?;
     let removed = match &old {
         Some(document) => server.extract(key.resource_type, document.root()),
         None => Vec::new(),

@@ -249,6 +249,8 @@ impl Preparer<'_> {
 
     /// The rows of the clinical core, if the resource is one of the plain kind: at most one subject, at most one
     /// date and that not wide, codes of ordinary length. Others are indexed like any type; `res.at` tells which.
+    // A guard that takes the value would hide that matching changes it.
+    #[allow(clippy::collapsible_match)]
     fn core_rows(
         &self,
         resource_type: ResourceTypeId,

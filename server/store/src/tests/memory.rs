@@ -63,7 +63,7 @@ pub(crate) fn matches(items: &[Item], item: &Item, predicate: &Predicate) -> boo
     }
 }
 
-fn values<'a>(item: &'a Item, param: ParamId) -> impl Iterator<Item = &'a IndexValue<'static>> {
+fn values(item: &Item, param: ParamId) -> impl Iterator<Item = &IndexValue<'static>> {
     item.entries
         .iter()
         .filter(move |entry| entry.param == param)
