@@ -73,7 +73,10 @@ where
     let unfinished = connection.deframer.unfinished();
     if unfinished > 0 {
         add(&connection.shared.counters.frames_cut, 1);
-        tracing::warn!(bytes = unfinished, "a connection ended inside a frame; its sender must send it again");
+        tracing::warn!(
+            bytes = unfinished,
+            "a connection ended inside a frame; its sender must send it again"
+        );
     }
     // The peer may be gone already; there is nobody left to tell.
     let _ = connection.stream.shutdown().await;
@@ -141,6 +144,9 @@ where
 
     /// Begins whatever may begin: the held message, then frames that are complete.
     async fn begin(&mut self) {
+        if self.end == Some(End::Close) {
+            return;
+        }
         if let Some(reading) = self.held.take() {
             self.commit_or_hold(reading);
         }
@@ -161,7 +167,10 @@ where
                 }
                 Some(Event::Cut { bytes }) => {
                     add(&self.shared.counters.frames_cut, 1);
-                    tracing::warn!(bytes, "a frame was cut by the next; its sender must send it again");
+                    tracing::warn!(
+                        bytes,
+                        "a frame was cut by the next; its sender must send it again"
+                    );
                 }
             }
         }
@@ -175,16 +184,27 @@ where
             return Some(pipeline.read(raw));
         }
         let read = tokio::task::spawn_blocking(move || pipeline.read(raw)).await;
-        read.inspect_err(|_| tracing::error!("reading a message panicked; the connection is closed unanswered")).ok()
+        read.inspect_err(|_| {
+            tracing::error!("reading a message panicked; the connection is closed unanswered")
+        })
+        .ok()
     }
 
     fn commit_or_hold(&mut self, reading: Reading) {
         // A refused message has no resources and waits for nothing.
-        if self.in_flight.iter().any(|m| !m.keys.is_disjoint(&reading.keys)) {
+        if self
+            .in_flight
+            .iter()
+            .any(|m| !m.keys.is_disjoint(&reading.keys))
+        {
             self.held = Some(reading);
             return;
         }
-        let Reading { intake, envelope, keys } = reading;
+        let Reading {
+            intake,
+            envelope,
+            keys,
+        } = reading;
         let bytes = intake.raw.len();
         let shared = Arc::clone(&self.shared);
         let answer = tokio::spawn(async move {
@@ -195,7 +215,11 @@ where
             let (now, id) = shared.surroundings.stamp();
             envelope.answer(&result, &now, &id)
         });
-        self.in_flight.push_back(InFlight { keys, bytes, answer });
+        self.in_flight.push_back(InFlight {
+            keys,
+            bytes,
+            answer,
+        });
     }
 
     fn too_large(&mut self, bytes: usize, head: &[u8]) {
@@ -203,13 +227,18 @@ where
         tracing::warn!(bytes, max, "a frame is too large and was left out");
         add(&self.shared.counters.frames_too_large, 1);
         let envelope = Envelope::of_unread(head);
-        let text = format!("the frame is larger than {max} bytes and was not stored; raise `frame_bytes_max`");
+        let text = format!(
+            "the frame is larger than {max} bytes and was not stored; raise `frame_bytes_max`"
+        );
         let (now, id) = self.shared.surroundings.stamp();
         let reason = Issue::new(Severity::Error, "frame-too-large", text);
         let answer = envelope.not_stored(reason, &now, &id);
         let answer = match answer {
             // Sending it again would not help, so later messages need not wait for it.
-            Answer::NotStored(bytes) => Answer::Kept { code: AckCode::Reject, bytes: Some(bytes) },
+            Answer::NotStored(bytes) => Answer::Kept {
+                code: AckCode::Reject,
+                bytes: Some(bytes),
+            },
             other => other,
         };
         self.in_flight.push_back(InFlight {
@@ -228,7 +257,9 @@ where
             match answer {
                 None => {
                     // Whether it was stored is not known, so nothing may be said about it.
-                    tracing::error!("a commit panicked; the connection is closed without an answer");
+                    tracing::error!(
+                        "a commit panicked; the connection is closed without an answer"
+                    );
                     self.end = Some(End::Close);
                 }
                 Some(Answer::Kept { code, bytes }) => {
@@ -238,7 +269,9 @@ where
                 Some(Answer::NotStored(bytes)) => {
                     add(&self.shared.counters.not_stored, 1);
                     out.extend(frame(&bytes));
-                    let others = !self.in_flight.is_empty() || self.held.is_some() || self.deframer.unfinished() > 0;
+                    let others = !self.in_flight.is_empty()
+                        || self.held.is_some()
+                        || self.deframer.unfinished() > 0;
                     if others {
                         // Later messages must not overtake this one: closing makes the sender resend all in order.
                         self.end = Some(End::Close);
@@ -253,8 +286,13 @@ where
             };
         }
         let patience = Duration::from_secs(self.shared.settings.frame_timeout_s);
-        if !matches!(timeout(patience, self.stream.write_all(&out)).await, Ok(Ok(()))) {
-            tracing::warn!("an acknowledgement could not be sent; the sender will send the message again");
+        if !matches!(
+            timeout(patience, self.stream.write_all(&out)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::warn!(
+                "an acknowledgement could not be sent; the sender will send the message again"
+            );
             self.end = Some(End::Close);
         }
     }
@@ -268,7 +306,10 @@ async fn front(in_flight: &mut VecDeque<InFlight>) -> Option<Answer> {
     }
 }
 
-async fn read<S: AsyncRead + Unpin>(stream: &mut S, deframer: &mut Deframer) -> std::io::Result<usize> {
+async fn read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    deframer: &mut Deframer,
+) -> std::io::Result<usize> {
     let buffer = deframer.buffer();
     buffer.reserve(READ_BYTES);
     stream.read_buf(buffer).await

@@ -60,7 +60,8 @@ impl Feed {
     /// A sentence naming the setting.
     pub fn new(settings: &FeedSettings) -> Result<Feed, String> {
         let charset = |key: &str, name: &str| {
-            Charset::named(name).ok_or_else(|| format!("`{key}` is no character set: use one like windows-1252"))
+            Charset::named(name)
+                .ok_or_else(|| format!("`{key}` is no character set: use one like windows-1252"))
         };
         let misdeclared = match settings.charset_when_wrong.as_str() {
             "" => None,
@@ -68,11 +69,16 @@ impl Feed {
         };
         let mut context = Context::default();
         for (name, value) in &settings.mapping {
-            context.set(name, value).map_err(|e| format!("`mapping.{name}`: {e}"))?;
+            context
+                .set(name, value)
+                .map_err(|e| format!("`mapping.{name}`: {e}"))?;
         }
         Ok(Feed {
             name: settings.name.clone(),
-            fallback: Fallback { undeclared: charset("charset", &settings.charset)?, misdeclared },
+            fallback: Fallback {
+                undeclared: charset("charset", &settings.charset)?,
+                misdeclared,
+            },
             processing_ids: settings.processing_ids.clone(),
             context,
         })

@@ -47,7 +47,13 @@ pub struct Issue {
 impl Issue {
     /// An issue without a place.
     pub fn new(severity: Severity, code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { severity, code: Cow::Borrowed(code), position: None, offset: None, text: text.into() }
+        Self {
+            severity,
+            code: Cow::Borrowed(code),
+            position: None,
+            offset: None,
+            text: text.into(),
+        }
     }
 
     /// The same at an element.
@@ -66,7 +72,11 @@ impl Issue {
     /// The same at a place of a segment.
     #[must_use]
     pub(crate) fn at_segment(mut self, segment: &str, occurrence: u32, at: At) -> Self {
-        self.position = SegmentId::parse(segment).map(|segment| Position::Hl7v2 { segment, occurrence, at });
+        self.position = SegmentId::parse(segment).map(|segment| Position::Hl7v2 {
+            segment,
+            occurrence,
+            at,
+        });
         self
     }
 

@@ -23,6 +23,7 @@ mod tests;
 pub use counters::Counters;
 pub use issue::{Issue, Severity};
 pub use port::{
-    AckCode, Adapter, Commit, DedupeKey, Disposition, Gateway, Intake, IntakeError, Outcome, Receipt, Running,
+    AckCode, Adapter, Commit, DedupeKey, Disposition, Gateway, Intake, IntakeError, Outcome,
+    Receipt, Running,
 };
 pub use stop::{Stop, StopHandle};

@@ -114,7 +114,12 @@ pub struct Mllp {
 impl Mllp {
     /// An adapter that is not listening yet.
     pub fn new(settings: Settings, pipeline: Pipeline, surroundings: Surroundings) -> Self {
-        Self { settings, pipeline, surroundings, counters: Arc::default() }
+        Self {
+            settings,
+            pipeline,
+            surroundings,
+            counters: Arc::default(),
+        }
     }
 
     /// Its counts, which go on after the start.
@@ -145,7 +150,10 @@ impl Adapter for Mllp {
                 counters: self.counters,
                 commits,
             });
-            Ok(Running { address, finished: tokio::spawn(accept(listener, shared, stop)) })
+            Ok(Running {
+                address,
+                finished: tokio::spawn(accept(listener, shared, stop)),
+            })
         })
     }
 }
@@ -187,7 +195,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(patience, finished).await.is_err() {
         let open = connections.len();
-        tracing::warn!(open, "connections did not finish in time and were closed; their senders send again");
+        tracing::warn!(
+            open,
+            "connections did not finish in time and were closed; their senders send again"
+        );
     }
 }
 

@@ -67,7 +67,11 @@ enum State {
 impl Deframer {
     /// A deframer for frames up to a size in bytes.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), state: State::Between, frame_bytes_max }
+        Self {
+            buffer: BytesMut::new(),
+            state: State::Between,
+            frame_bytes_max,
+        }
     }
 
     /// Where to put the bytes that come next.
@@ -111,8 +115,13 @@ impl Deframer {
                     }
                     Err(so_far) if self.buffer.len() > self.frame_bytes_max.saturating_add(1) => {
                         let skipped = self.buffer.split_to(so_far);
-                        let head = Bytes::copy_from_slice(skipped.get(..HEAD_BYTES.min(so_far)).unwrap_or_default());
-                        self.state = State::Skipping { bytes: so_far, head };
+                        let head = Bytes::copy_from_slice(
+                            skipped.get(..HEAD_BYTES.min(so_far)).unwrap_or_default(),
+                        );
+                        self.state = State::Skipping {
+                            bytes: so_far,
+                            head,
+                        };
                     }
                     Err(so_far) => {
                         *searched = so_far;
@@ -121,7 +130,10 @@ impl Deframer {
                 },
                 State::Skipping { bytes, head } => match frame_end(&self.buffer, 0) {
                     Ok(end) => {
-                        let event = Event::TooLarge { bytes: *bytes + end, head: head.clone() };
+                        let event = Event::TooLarge {
+                            bytes: *bytes + end,
+                            head: head.clone(),
+                        };
                         self.take(end);
                         return Some(event);
                     }
@@ -166,7 +178,9 @@ fn frame_end(buffer: &[u8], from: usize) -> Result<usize, usize> {
     let mut at = from;
     loop {
         let rest = buffer.get(at..).unwrap_or_default();
-        let Some(found) = memchr::memchr(FS, rest) else { return Err(buffer.len()) };
+        let Some(found) = memchr::memchr(FS, rest) else {
+            return Err(buffer.len());
+        };
         let fs = at + found;
         match buffer.get(fs + 1) {
             Some(&CR) => return Ok(fs),

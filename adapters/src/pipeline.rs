@@ -118,27 +118,47 @@ impl Pipeline {
             disposition,
         };
         let keys = intake.resources.iter().filter_map(key).collect();
-        let envelope = Envelope { header, charset: found.charset.unwrap_or(Charset::UTF_8), silent };
-        Reading { intake, envelope, keys }
+        let envelope = Envelope {
+            header,
+            charset: found.charset.unwrap_or(Charset::UTF_8),
+            silent,
+        };
+        Reading {
+            intake,
+            envelope,
+            keys,
+        }
     }
 
     fn steps(&self, raw: &[u8], found: &mut Found) -> Result<(), (AckCode, Issue)> {
         let error = |issue| (AckCode::Error, issue);
-        let decoded = charset::decode(raw, &self.feed.fallback, &mut found.issues).map_err(error)?;
+        let decoded =
+            charset::decode(raw, &self.feed.fallback, &mut found.issues).map_err(error)?;
         found.charset = Some(decoded.charset);
         let text = &*decoded.text;
         let lines = normalise(text, &decoded.offsets, &mut found.issues).map_err(error)?;
         let message = tokenize(text, lines).map_err(error)?;
-        let first = message.segments.first().map(|s| message.text_at(&s.span)).unwrap_or_default();
+        let first = message
+            .segments
+            .first()
+            .map(|s| message.text_at(&s.span))
+            .unwrap_or_default();
         let header = found.header.insert(Header::of(first, message.delimiters));
         guard::second_opinion(&message).map_err(error)?;
         let mapping = self.accept(header, &message, &mut found.issues)?;
         let (mapping, structure) = mapping;
         found.mapping = Some(format!("{} {}", mapping.id(), mapping.version()));
-        let tree =
-            structure::tree(&message, &structure, decoded.charset, &decoded.offsets, &mut found.issues);
+        let tree = structure::tree(
+            &message,
+            &structure,
+            decoded.charset,
+            &decoded.offsets,
+            &mut found.issues,
+        );
         let source = SourceTree::Hl7v2(tree);
-        let output = mapping.run(&source, &self.feed.context).map_err(|e| error(unmappable(&e)))?;
+        let output = mapping
+            .run(&source, &self.feed.context)
+            .map_err(|e| error(unmappable(&e)))?;
         found.issues.extend(output.issues.iter().map(Issue::from));
         let mut unread = output.used.unread(&source);
         found.unread_count = unread.len();
@@ -156,9 +176,13 @@ impl Pipeline {
         issues: &mut Vec<Issue>,
     ) -> Result<(Mapping, String), (AckCode, Issue)> {
         let reject = |code, field, text: String| {
-            Err((AckCode::Reject, Issue::new(Severity::Error, code, text).at_field(field)))
+            Err((
+                AckCode::Reject,
+                Issue::new(Severity::Error, code, text).at_field(field),
+            ))
         };
-        let kind = MessageType::of(header, message, issues).map_err(|issue| (AckCode::Reject, issue))?;
+        let kind =
+            MessageType::of(header, message, issues).map_err(|issue| (AckCode::Reject, issue))?;
         if header.control_id().is_empty() {
             let text = "MSH-10 is empty; give each message an id of its own";
             let issue = Issue::new(Severity::Error, "control-id-missing", text).at_field(10);
@@ -166,13 +190,21 @@ impl Pipeline {
         }
         if !header.field(14).is_empty() {
             let text = "MSH-14 says the message is continued in another; send it whole";
-            return Err((AckCode::Error, Issue::new(Severity::Error, "fragment", text).at_field(14)));
+            return Err((
+                AckCode::Error,
+                Issue::new(Severity::Error, "fragment", text).at_field(14),
+            ));
         }
         let processing_id = header.component(11, 1);
         if processing_id.is_empty() {
             let text = "MSH-11 is empty; taken as production";
             issues.push(Issue::new(Severity::Warning, "processing-id-missing", text).at_field(11));
-        } else if !self.feed.processing_ids.iter().any(|id| id == processing_id) {
+        } else if !self
+            .feed
+            .processing_ids
+            .iter()
+            .any(|id| id == processing_id)
+        {
             let taken = self.feed.processing_ids.join(", ");
             let text = format!("MSH-11 is not taken by this feed, which takes: {taken}");
             return reject("processing-id-unsupported", 11, text);
@@ -182,20 +214,38 @@ impl Pipeline {
             let text = "MSH-12 is empty; read by the rules all versions share";
             issues.push(Issue::new(Severity::Warning, "version-missing", text).at_field(12));
         } else if !VERSIONS.contains(&version) {
-            return reject("version-unsupported", 12, "MSH-12 is no version of HL7 v2 from 2.1 to 2.9.1".to_owned());
+            return reject(
+                "version-unsupported",
+                12,
+                "MSH-12 is no version of HL7 v2 from 2.1 to 2.9.1".to_owned(),
+            );
         }
         if Dtm::parse(header.component(7, 1)).is_none() && !header.field(7).is_empty() {
             let text = "MSH-7 is no date and time of HL7 v2";
             issues.push(Issue::new(Severity::Warning, "message-time", text).at_field(7));
         }
-        let MessageType { code, trigger, structure } = kind;
-        let select = Select::Hl7v2 { code: &code, trigger: &trigger, structure: Some(&structure) };
+        let MessageType {
+            code,
+            trigger,
+            structure,
+        } = kind;
+        let select = Select::Hl7v2 {
+            code: &code,
+            trigger: &trigger,
+            structure: Some(&structure),
+        };
         match self.library.mapping_for(&select) {
             Some(mapping) => Ok((mapping, structure)),
-            None if matches!(code.as_str(), "ADT" | "ORU") => {
-                reject("event-unsupported", 9, "no mapping takes this trigger event".to_owned())
-            }
-            None => reject("message-type-unsupported", 9, "no mapping takes this message type".to_owned()),
+            None if matches!(code.as_str(), "ADT" | "ORU") => reject(
+                "event-unsupported",
+                9,
+                "no mapping takes this trigger event".to_owned(),
+            ),
+            None => reject(
+                "message-type-unsupported",
+                9,
+                "no mapping takes this message type".to_owned(),
+            ),
         }
     }
 }
@@ -224,28 +274,49 @@ impl Envelope {
     pub fn of_unread(head: &[u8]) -> Envelope {
         let header = Header::probe(head);
         let silent = header.as_ref().is_some_and(|h| h.component(9, 1) == "ACK");
-        Envelope { header, charset: Charset::UTF_8, silent }
+        Envelope {
+            header,
+            charset: Charset::UTF_8,
+            silent,
+        }
     }
 
     /// The answer to what the gateway said.
-    pub fn answer(&self, result: &Result<Receipt, IntakeError>, now: &Dtm, control_id: &str) -> Answer {
+    pub fn answer(
+        &self,
+        result: &Result<Receipt, IntakeError>,
+        now: &Dtm,
+        control_id: &str,
+    ) -> Answer {
         let kept = |code: AckCode, errors: &[Issue]| Answer::Kept {
             code,
             bytes: (!self.silent).then(|| self.reply(code, errors, now, control_id)),
         };
         match result {
-            Ok(Receipt { outcome: Outcome::Processed, .. }) => kept(AckCode::Accept, &[]),
-            Ok(Receipt { outcome: Outcome::Refused { code, reason }, .. }) => {
-                kept(*code, std::slice::from_ref(reason))
-            }
+            Ok(Receipt {
+                outcome: Outcome::Processed,
+                ..
+            }) => kept(AckCode::Accept, &[]),
+            Ok(Receipt {
+                outcome: Outcome::Refused { code, reason },
+                ..
+            }) => kept(*code, std::slice::from_ref(reason)),
             Err(IntakeError::Invalid(issues)) => kept(AckCode::Error, issues),
             Err(IntakeError::Overloaded) => {
                 let text = "the server is overloaded and stored nothing; send the message again";
-                self.not_stored(Issue::new(Severity::Error, "overloaded", text), now, control_id)
+                self.not_stored(
+                    Issue::new(Severity::Error, "overloaded", text),
+                    now,
+                    control_id,
+                )
             }
             Err(IntakeError::Unavailable(_)) => {
                 let text = "the store cannot be reached and stored nothing; send the message again";
-                self.not_stored(Issue::new(Severity::Error, "unavailable", text), now, control_id)
+                self.not_stored(
+                    Issue::new(Severity::Error, "unavailable", text),
+                    now,
+                    control_id,
+                )
             }
         }
     }
@@ -256,6 +327,14 @@ impl Envelope {
     }
 
     fn reply(&self, code: AckCode, errors: &[Issue], now: &Dtm, control_id: &str) -> Vec<u8> {
-        Reply { header: self.header.as_ref(), charset: self.charset, code, errors, now, control_id }.bytes()
+        Reply {
+            header: self.header.as_ref(),
+            charset: self.charset,
+            code,
+            errors,
+            now,
+            control_id,
+        }
+        .bytes()
     }
 }

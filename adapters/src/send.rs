@@ -77,7 +77,9 @@ pub enum SendError {
     #[error("no acknowledgement in time; the message may or may not be stored")]
     Timeout,
     /// The connection broke. Whether the receiver has stored the message is not known.
-    #[error("the connection ended before the acknowledgement; the message may or may not be stored")]
+    #[error(
+        "the connection ended before the acknowledgement; the message may or may not be stored"
+    )]
     Closed,
     /// What came back is no acknowledgement of this message.
     #[error("the answer is no acknowledgement of this message: {0}")]
@@ -123,20 +125,32 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let batch = split(file);
-    let mut report = Report { sent: Vec::with_capacity(batch.messages.len()), issues: batch.issues };
+    let mut report = Report {
+        sent: Vec::with_capacity(batch.messages.len()),
+        issues: batch.issues,
+    };
     let mut deframer = Deframer::new(options.answer_bytes_max);
     let mut broken = false;
     for (index, place) in batch.messages.into_iter().enumerate() {
         let message = for_the_wire(file, place);
-        let control_id = Header::probe(&message).map(|h| h.control_id().to_owned()).unwrap_or_default();
+        let control_id = Header::probe(&message)
+            .map(|h| h.control_id().to_owned())
+            .unwrap_or_default();
         let result = if broken {
             Err(SendError::NotSent)
         } else {
             exchange(stream, &mut deframer, &message, &control_id, options).await
         };
         // An answer that comes late would be taken for that of the next message, so nothing more is sent.
-        broken |= matches!(result, Err(SendError::Timeout | SendError::Closed | SendError::NotAnAcknowledgement(_)));
-        let sent = Sent { number: index + 1, control_id, result };
+        broken |= matches!(
+            result,
+            Err(SendError::Timeout | SendError::Closed | SendError::NotAnAcknowledgement(_))
+        );
+        let sent = Sent {
+            number: index + 1,
+            control_id,
+            result,
+        };
         told(&sent);
         report.sent.push(sent);
     }
@@ -179,18 +193,28 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let both = async {
-        stream.write_all(&frame(message)).await.map_err(|_| SendError::Closed)?;
+        stream
+            .write_all(&frame(message))
+            .await
+            .map_err(|_| SendError::Closed)?;
         let answer = next_frame(stream, deframer).await?;
         read_acknowledgement(&answer, control_id)
     };
-    timeout(options.answer_timeout, both).await.unwrap_or(Err(SendError::Timeout))
+    timeout(options.answer_timeout, both)
+        .await
+        .unwrap_or(Err(SendError::Timeout))
 }
 
-async fn next_frame<S: AsyncRead + Unpin>(stream: &mut S, deframer: &mut Deframer) -> Result<bytes::Bytes, SendError> {
+async fn next_frame<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    deframer: &mut Deframer,
+) -> Result<bytes::Bytes, SendError> {
     loop {
         match deframer.next_event() {
             Some(Event::Frame(answer)) => return Ok(answer),
-            Some(Event::TooLarge { .. }) => return Err(SendError::NotAnAcknowledgement("it is too large")),
+            Some(Event::TooLarge { .. }) => {
+                return Err(SendError::NotAnAcknowledgement("it is too large"));
+            }
             Some(Event::Garbage { .. } | Event::Cut { .. }) => {}
             None => match stream.read_buf(deframer.buffer()).await {
                 Ok(n) if n > 0 => {}
@@ -208,20 +232,40 @@ fn read_acknowledgement(answer: &[u8], control_id: &str) -> Result<Acknowledgeme
     let message = tokenize(&decoded.text, lines).map_err(unreadable)?;
     let leaf = |segment, field, component| message.first(segment, At::new(field, 1, component, 1));
     let code = leaf("MSA", 1, 1).ok_or(SendError::NotAnAcknowledgement("it has no MSA-1"))?;
-    let whole_id = message.segments.iter().find(|s| s.id.as_str() == "MSA").map_or("", |s| {
-        let line = message.text_at(&s.span);
-        line.split(char::from(message.delimiters.field)).nth(2).unwrap_or("")
-    });
+    let whole_id = message
+        .segments
+        .iter()
+        .find(|s| s.id.as_str() == "MSA")
+        .map_or("", |s| {
+            let line = message.text_at(&s.span);
+            line.split(char::from(message.delimiters.field))
+                .nth(2)
+                .unwrap_or("")
+        });
     if !control_id.is_empty() && whole_id != control_id {
-        return Err(SendError::NotAnAcknowledgement("MSA-2 is not the control id sent"));
+        return Err(SendError::NotAnAcknowledgement(
+            "MSA-2 is not the control id sent",
+        ));
     }
     let mut errors = Vec::new();
     for segment in message.segments.iter().filter(|s| s.id.as_str() == "ERR") {
-        let texts = message.leaves_of(segment).iter().filter(|l| matches!(l.at.field, 1 | 3 | 8));
-        errors.push(texts.map(|l| message.text_at(&l.span)).collect::<Vec<_>>().join(" "));
+        let texts = message
+            .leaves_of(segment)
+            .iter()
+            .filter(|l| matches!(l.at.field, 1 | 3 | 8));
+        errors.push(
+            texts
+                .map(|l| message.text_at(&l.span))
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
     }
     if errors.is_empty() {
         errors.extend(leaf("MSA", 3, 1).map(str::to_owned));
     }
-    Ok(Acknowledgement { code: code.to_owned(), errors, text: decoded.text.clone().into_owned() })
+    Ok(Acknowledgement {
+        code: code.to_owned(),
+        errors,
+        text: decoded.text.clone().into_owned(),
+    })
 }

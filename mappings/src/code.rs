@@ -148,6 +148,7 @@ mod tests {
         }
     }
 
+    /// Verifies: SRS-020, RC-003
     #[test]
     fn rows_map_and_unmatched_rows_do_not() {
         let text =

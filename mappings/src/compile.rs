@@ -428,7 +428,9 @@ impl<'e> Compiler<'e> {
         let unit = found.element.path == "Quantity.code";
         let wrong: Vec<_> = map
             .targets()
-            .filter(|t| !self.code_allowed(&t.code, found) || (unit && !crate::unit::is_ucum(&t.code)))
+            .filter(|t| {
+                !self.code_allowed(&t.code, found) || (unit && !crate::unit::is_ucum(&t.code))
+            })
             .collect();
         for target in wrong {
             let message = format!("`{}` is not in R4's value set of `{label}`", target.code);

@@ -145,7 +145,8 @@ pub(crate) fn scale(text: &str, power: i32) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Verifies: every digit after the point survives.
+    /// Every digit after the point survives.
+    /// Verifies: SRS-001, RC-001
     #[test]
     fn numbers_keep_their_digits() {
         for (text, expected) in [

@@ -67,7 +67,9 @@ pub enum MapError {
         mapping: String,
     },
     /// Nothing in the message says whose or which record it is, so storing it would be a guess.
-    #[error("rule `{rule}`: no usable identifier at {place}; a feed whose sender leaves the authority out needs a default one")]
+    #[error(
+        "rule `{rule}`: no usable identifier at {place}; a feed whose sender leaves the authority out needs a default one"
+    )]
     NoIdentity {
         /// Rule that could not name its resource.
         rule: String,

@@ -289,7 +289,7 @@ mod tests {
         assert!(Script::parse(&"1+".repeat(2000), Notation::Hl7v2).is_err());
     }
 
-    /// Verifies: an expression cannot hold a message up.
+    /// An expression cannot hold a message up.
     #[test]
     fn time_and_size_have_limits() {
         let start = Instant::now();
@@ -308,7 +308,8 @@ mod tests {
         assert_eq!(run("1 + 1", &[]), Ok(Some(2.into())));
     }
 
-    /// Verifies: floating point never reaches a resource.
+    /// Floating point never reaches a resource.
+    /// Verifies: SRS-001, RC-001
     #[test]
     fn inexact_numbers_are_refused() {
         assert_eq!(run("0.1 + 0.2", &[]), Err(Code::ScriptInexact));

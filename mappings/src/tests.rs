@@ -82,7 +82,8 @@ fn the_library_is_shared_between_threads() {
     shared(&library());
 }
 
-/// Verifies: a decimal keeps every digit, <https://hl7.org/fhir/R4/datatypes.html#decimal>.
+/// A decimal keeps every digit, <https://hl7.org/fhir/R4/datatypes.html#decimal>.
+/// Verifies: SRS-001, RC-001
 #[test]
 fn values_keep_their_digits() {
     for digits in [
@@ -225,7 +226,8 @@ fn several_values_become_components_and_documents_are_told() {
     assert!(output.resources[2].value.get("valueString").is_none());
 }
 
-/// Verifies: the same message gives the same ids on every run, and different records different ones.
+/// The same message gives the same ids on every run, and different records different ones.
+/// Verifies: SRS-017, RC-002
 #[test]
 fn ids_follow_from_what_a_record_is() {
     let obx = "OBX|1|NM|1-8^X^LN|a|1|mg|||||P\n";
@@ -260,6 +262,7 @@ fn ids_follow_from_what_a_record_is() {
 }
 
 /// Never the first identifier blindly: authority, kind and number name a patient.
+/// Verifies: SRS-017, RC-002
 #[test]
 fn patients_are_named_by_their_medical_record_number() {
     let patient = |pid3: &str, settings: &[(&str, &str)]| {
@@ -326,7 +329,8 @@ fn results_without_order_number_follow_message_and_position() {
     assert_ne!(id(&output, 1), id(&output, 2));
 }
 
-/// Verifies: two results that look alike are both kept.
+/// Two results that look alike are both kept.
+/// Verifies: SRS-004, RC-012
 #[test]
 fn results_alike_do_not_overwrite_each_other() {
     let output = oru(
@@ -376,7 +380,8 @@ fn null_is_told_apart_from_empty() {
     assert_eq!(output.used.unread(&source), []);
 }
 
-/// Verifies: every filled place is used, ignored on purpose or reported.
+/// Every filled place is used, ignored on purpose or reported.
+/// Verifies: SRS-004, RC-012
 #[test]
 fn nothing_is_lost_silently() {
     let message = format!("{MSH}{PID}{OBR}OBX|1|NM|1-8^X^LN||5.4^extra|mg|||0.9||F\nZZ1|local\n");
@@ -413,7 +418,8 @@ fn nothing_is_lost_silently() {
     assert_eq!(sources, ["OBX[1]-5[1].1"]);
 }
 
-/// Verifies: whatever arrives, a run ends without a panic and says the same twice.
+/// Whatever arrives, a run ends without a panic and says the same twice.
+/// Verifies: SRS-025, RC-019
 #[test]
 fn any_message_ends() {
     let base = format!(
@@ -475,7 +481,7 @@ fn load_error(text: &str) -> String {
     }
 }
 
-/// Verifies: every fault of a mapping is found at load, with file and line.
+/// Every fault of a mapping is found at load, with file and line.
 #[test]
 fn load_errors_name_file_line_and_fix() {
     let template = |emit: &str| {

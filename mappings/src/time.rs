@@ -267,7 +267,7 @@ mod tests {
         Ok((text.to_owned(), None))
     }
 
-    /// Verifies: precision kept, R11.
+    /// Verifies: SRS-018, RC-004
     #[test]
     fn precision_is_the_senders() {
         let none = clock(None, None);
@@ -284,6 +284,7 @@ mod tests {
         }
     }
 
+    /// Verifies: SRS-018, RC-004
     #[test]
     fn offset_is_own_then_messages_then_zones() {
         let both = clock(Some("-05:00"), Some(chrono_tz::Europe::Berlin));

@@ -55,6 +55,7 @@ fn same_without_case(code: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// Verifies: SRS-019, RC-001
     #[test]
     fn doubtful_units_are_not_ucum() {
         for unit in [

@@ -127,6 +127,7 @@ mod tests {
         );
     }
 
+    /// Verifies: SRS-017, RC-002
     #[test]
     fn authorities() {
         check("", "1.2.3", "ISO", Some(("urn:oid:1.2.3", None)));
@@ -170,6 +171,7 @@ mod tests {
         check("", "", "ISO", None);
     }
 
+    /// Verifies: SRS-020, RC-003
     #[test]
     fn coding_systems() {
         let context = Context::default();

@@ -62,12 +62,22 @@ impl Server {
     /// See [`StartError`].
     pub async fn open(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
         let clock = system_clock();
-        let store = Store::open(StoreOptions::new(config.database.clone(), Arc::clone(&clock))).await?;
+        let store = Store::open(StoreOptions::new(
+            config.database.clone(),
+            Arc::clone(&clock),
+        ))
+        .await?;
         Ok(Self::with_store(config, http, store, clock, random_ids()))
     }
 
     /// The same with a store that is already open, a clock and a source of ids. To be called inside a runtime.
-    pub fn with_store(config: Config, http: SocketAddr, store: Store, clock: Clock, ids: IdSource) -> Arc<Self> {
+    pub fn with_store(
+        config: Config,
+        http: SocketAddr,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+    ) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
         // Other processes may write to PostgreSQL; what they write would not be seen here.
@@ -94,7 +104,9 @@ impl Server {
     /// # Errors
     /// `unavailable`, `overloaded`, `internal`
     pub async fn current(&self, key: &ResourceKey) -> Result<Option<Stored>, Problem> {
-        let Some(cache) = &self.cache else { return self.store.read(key).await.map_err(|e| store_problem(&e)) };
+        let Some(cache) = &self.cache else {
+            return self.store.read(key).await.map_err(|e| store_problem(&e));
+        };
         if let Some(stored) = cache.get(key) {
             return Ok(Some(stored));
         }
@@ -123,9 +135,16 @@ impl Server {
     }
 
     /// The index entries of a resource.
-    pub fn extract<'a>(&self, resource_type: ResourceTypeId, resource: ValueRef<'a>) -> Vec<IndexEntry<'a>> {
+    pub fn extract<'a>(
+        &self,
+        resource_type: ResourceTypeId,
+        resource: ValueRef<'a>,
+    ) -> Vec<IndexEntry<'a>> {
         let own_bases = self.own_bases();
-        let context = Context { base_urls: &own_bases, zone: Zone::UTC };
+        let context = Context {
+            base_urls: &own_bases,
+            zone: Zone::UTC,
+        };
         Extractor::r4().extract(resource_type, resource, &context)
     }
 
@@ -155,18 +174,31 @@ fn bases(config: &Config, http: SocketAddr) -> (String, Vec<String>) {
 /// The answer to a store that could not.
 pub fn store_problem(error: &StoreError) -> Problem {
     match error {
-        StoreError::TooCostly(_) => {
-            Problem::new(ErrorKind::TOO_COSTLY, "the search takes too long; narrow it, for example by patient or date")
-        }
-        StoreError::Overloaded => Problem::new(ErrorKind::OVERLOADED, "too many requests wait; try again later"),
+        StoreError::TooCostly(_) => Problem::new(
+            ErrorKind::TOO_COSTLY,
+            "the search takes too long; narrow it, for example by patient or date",
+        ),
+        StoreError::Overloaded => Problem::new(
+            ErrorKind::OVERLOADED,
+            "too many requests wait; try again later",
+        ),
         StoreError::Unavailable(_) => {
             tracing::error!(%error, "the database is unavailable");
-            Problem::new(ErrorKind::UNAVAILABLE, "the database is unavailable; try again later")
+            Problem::new(
+                ErrorKind::UNAVAILABLE,
+                "the database is unavailable; try again later",
+            )
         }
-        StoreError::Invalid(_) => Problem::new(ErrorKind::BAD_CURSOR, "the paging link does not fit this database"),
+        StoreError::Invalid(_) => Problem::new(
+            ErrorKind::BAD_CURSOR,
+            "the paging link does not fit this database",
+        ),
         StoreError::NewerSchema { .. } | StoreError::Internal(_) => {
             tracing::error!(%error, "the store failed");
-            Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more")
+            Problem::new(
+                ErrorKind::INTERNAL,
+                "something unexpected happened; the server's log has more",
+            )
         }
     }
 }
@@ -223,7 +255,15 @@ impl App {
         let recorder = Arc::clone(&server);
         let recording = tokio::spawn(async move { recorder.reads.run(&recorder.store).await });
         tracing::info!(%http, base_url = %server.base_url, mllp = ?feeds.address(), "the server answers");
-        Ok(Self { mllp: feeds.address(), server, http, handle, serving, recording, feeds })
+        Ok(Self {
+            mllp: feeds.address(),
+            server,
+            http,
+            handle,
+            serving,
+            recording,
+            feeds,
+        })
     }
 
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
@@ -257,7 +297,10 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::Bind(setting, address, why) => {
-                write!(f, "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port")
+                write!(
+                    f,
+                    "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
+                )
             }
             Self::Store(error) => error.fmt(f),
         }
@@ -287,10 +330,16 @@ mod tests {
         let config = Config::default();
         let (base, own) = bases(&config, "127.0.0.1:81".parse().unwrap());
         assert_eq!(base, "http://127.0.0.1:81/fhir");
-        assert_eq!(own, ["http://127.0.0.1:81/fhir", "http://localhost:81/fhir"]);
+        assert_eq!(
+            own,
+            ["http://127.0.0.1:81/fhir", "http://localhost:81/fhir"]
+        );
         let (base, _) = bases(&config, "0.0.0.0:81".parse().unwrap());
         assert_eq!(base, "http://localhost:81/fhir");
-        let config = Config { base_url: Some("https://fhir.example.org/r4".to_owned()), ..config };
+        let config = Config {
+            base_url: Some("https://fhir.example.org/r4".to_owned()),
+            ..config
+        };
         let (base, own) = bases(&config, "127.0.0.1:81".parse().unwrap());
         assert_eq!(base, "https://fhir.example.org/r4");
         assert_eq!(own.len(), 3);

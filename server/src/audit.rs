@@ -61,7 +61,11 @@ pub struct ReadTrail {
 impl ReadTrail {
     /// An empty collection.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { pending: Mutex::new(Vec::new()), is_full: Notify::new(), metrics }
+        Self {
+            pending: Mutex::new(Vec::new()),
+            is_full: Notify::new(),
+            metrics,
+        }
     }
 
     /// Adds a read.

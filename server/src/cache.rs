@@ -34,10 +34,15 @@ impl BodyCache {
     /// A cache of about this size.
     pub fn new(bytes_max: u64) -> Self {
         let weight = |_: &ResourceKey, stored: &Stored| {
-            u32::try_from(stored.json.len()).unwrap_or(u32::MAX).saturating_add(ENTRY_BYTES)
+            u32::try_from(stored.json.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(ENTRY_BYTES)
         };
         Self {
-            entries: Cache::builder().max_capacity(bytes_max).weigher(weight).build(),
+            entries: Cache::builder()
+                .max_capacity(bytes_max)
+                .weigher(weight)
+                .build(),
             epochs: (0..EPOCHS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -49,7 +54,10 @@ impl BodyCache {
 
     /// To be taken before the database is read.
     pub fn ticket(&self, key: &ResourceKey) -> Ticket {
-        Ticket(self.epoch(key).map_or(0, |epoch| epoch.load(Ordering::Acquire)))
+        Ticket(
+            self.epoch(key)
+                .map_or(0, |epoch| epoch.load(Ordering::Acquire)),
+        )
     }
 
     /// Keeps what a reader fetched, unless the key was written since the ticket was taken.
@@ -71,12 +79,18 @@ impl BodyCache {
             self.entries.invalidate(&stored.key);
             return;
         }
-        self.entries.entry_by_ref(&stored.key).and_compute_with(|present| {
-            // Checked under the key's lock: a commit that bumps the epoch after this check also puts after it.
-            let is_late = ticket.is_some_and(|ticket| self.ticket(&stored.key).0 != ticket.0);
-            let is_older = present.is_some_and(|entry| entry.value().version >= stored.version);
-            if is_late || is_older { Op::Nop } else { Op::Put(stored.clone()) }
-        });
+        self.entries
+            .entry_by_ref(&stored.key)
+            .and_compute_with(|present| {
+                // Checked under the key's lock: a commit that bumps the epoch after this check also puts after it.
+                let is_late = ticket.is_some_and(|ticket| self.ticket(&stored.key).0 != ticket.0);
+                let is_older = present.is_some_and(|entry| entry.value().version >= stored.version);
+                if is_late || is_older {
+                    Op::Nop
+                } else {
+                    Op::Put(stored.clone())
+                }
+            });
     }
 
     fn epoch(&self, key: &ResourceKey) -> Option<&AtomicU64> {
@@ -129,7 +143,10 @@ mod tests {
     fn a_huge_body_is_not_kept_and_hides_nothing() {
         let cache = BodyCache::new(1 << 20);
         cache.committed(&stored(1));
-        let huge = Stored { json: vec![b' '; BODY_BYTES_MAX + 1].into(), ..stored(2) };
+        let huge = Stored {
+            json: vec![b' '; BODY_BYTES_MAX + 1].into(),
+            ..stored(2)
+        };
         cache.committed(&huge);
         assert!(cache.get(&huge.key).is_none());
     }

@@ -23,7 +23,12 @@ pub struct Settings {
     #[arg(long, env = "STOKER_HTTP", value_name = "ADDRESS:PORT")]
     pub http: Option<SocketAddr>,
     /// Database: `sqlite:PATH` or `postgres://USER@HOST/NAME`
-    #[arg(long, env = "STOKER_DATABASE", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "STOKER_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub database: Option<String>,
     /// Address that takes HL7 v2 messages over MLLP, or `off`
     #[arg(long, env = "STOKER_MLLP", value_name = "ADDRESS:PORT|off")]
@@ -177,7 +182,9 @@ impl FromStr for Listen {
         if text == "off" {
             return Ok(Self::Off);
         }
-        text.parse().map(Self::On).map_err(|_| "give an address such as `127.0.0.1:2575`, or `off`".to_owned())
+        text.parse()
+            .map(Self::On)
+            .map_err(|_| "give an address such as `127.0.0.1:2575`, or `off`".to_owned())
     }
 }
 
@@ -246,7 +253,11 @@ impl Config {
         };
         let mut config = Self::resolve(given.clone(), from_file.clone());
         // The name that Rust programs share counts when nothing of our own was said.
-        if let (None, None, Ok(filter)) = (&given.log_filter, &from_file.log_filter, std::env::var("RUST_LOG")) {
+        if let (None, None, Ok(filter)) = (
+            &given.log_filter,
+            &from_file.log_filter,
+            std::env::var("RUST_LOG"),
+        ) {
             config.log_filter = filter;
         }
         config.check()?;
@@ -259,7 +270,10 @@ impl Config {
             http: given.http.or(file.http).unwrap_or(default.http),
             database: given.database.or(file.database).unwrap_or(default.database),
             mllp: given.mllp.or(file.mllp).unwrap_or(default.mllp),
-            mllp_feed: given.mllp_feed.or(file.mllp_feed).unwrap_or(default.mllp_feed),
+            mllp_feed: given
+                .mllp_feed
+                .or(file.mllp_feed)
+                .unwrap_or(default.mllp_feed),
             mllp_zone: given.mllp_zone.or(file.mllp_zone),
             mllp_charset: given.mllp_charset.or(file.mllp_charset),
             mllp_processing_ids: given
@@ -270,16 +284,40 @@ impl Config {
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
             base_url: given.base_url.or(file.base_url),
-            insecure_open: given.insecure_open.or(file.insecure_open).unwrap_or(default.insecure_open),
-            validation: given.validation.or(file.validation).unwrap_or(default.validation),
+            insecure_open: given
+                .insecure_open
+                .or(file.insecure_open)
+                .unwrap_or(default.insecure_open),
+            validation: given
+                .validation
+                .or(file.validation)
+                .unwrap_or(default.validation),
             workers: given.workers.or(file.workers).unwrap_or(default.workers),
             log: given.log.or(file.log).unwrap_or(default.log),
-            log_filter: given.log_filter.or(file.log_filter).unwrap_or(default.log_filter),
-            body_bytes_max: given.body_bytes_max.or(file.body_bytes_max).unwrap_or(default.body_bytes_max),
-            page_entries: given.page_entries.or(file.page_entries).unwrap_or(default.page_entries),
-            page_entries_max: given.page_entries_max.or(file.page_entries_max).unwrap_or(default.page_entries_max),
-            cache_bytes: given.cache_bytes.or(file.cache_bytes).unwrap_or(default.cache_bytes),
-            stop_seconds: given.stop_seconds.or(file.stop_seconds).unwrap_or(default.stop_seconds),
+            log_filter: given
+                .log_filter
+                .or(file.log_filter)
+                .unwrap_or(default.log_filter),
+            body_bytes_max: given
+                .body_bytes_max
+                .or(file.body_bytes_max)
+                .unwrap_or(default.body_bytes_max),
+            page_entries: given
+                .page_entries
+                .or(file.page_entries)
+                .unwrap_or(default.page_entries),
+            page_entries_max: given
+                .page_entries_max
+                .or(file.page_entries_max)
+                .unwrap_or(default.page_entries_max),
+            cache_bytes: given
+                .cache_bytes
+                .or(file.cache_bytes)
+                .unwrap_or(default.cache_bytes),
+            stop_seconds: given
+                .stop_seconds
+                .or(file.stop_seconds)
+                .unwrap_or(default.stop_seconds),
         }
     }
 
@@ -306,52 +344,86 @@ impl Config {
             return refuse("`workers` must be at least 1".to_owned());
         }
         if self.page_entries == 0 || self.page_entries_max < self.page_entries {
-            return refuse("`page_entries` must be at least 1 and at most `page_entries_max`".to_owned());
+            return refuse(
+                "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
+            );
         }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());
         }
         if let Some(base) = &self.base_url
-            && (!(base.starts_with("http://") || base.starts_with("https://")) || base.ends_with('/'))
+            && (!(base.starts_with("http://") || base.starts_with("https://"))
+                || base.ends_with('/'))
         {
-            return refuse("`base_url` must begin with http:// or https:// and not end with /".to_owned());
+            return refuse(
+                "`base_url` must begin with http:// or https:// and not end with /".to_owned(),
+            );
         }
         Ok(())
     }
 
     /// The settings as a TOML file, a password in the database URL masked.
     pub fn to_toml(&self) -> String {
-        let shown = Self { database: mask_password(&self.database), ..self.clone() };
+        let shown = Self {
+            database: mask_password(&self.database),
+            ..self.clone()
+        };
         toml::to_string(&shown).unwrap_or_default()
     }
 }
 
 /// `scheme://user:password@host` with the password replaced.
 pub fn mask_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = credentials.split_once(':').map_or(credentials, |(user, _)| user);
-    let mask = if credentials.contains(':') { ":***" } else { "" };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let Some((credentials, host)) = rest.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let user = credentials
+        .split_once(':')
+        .map_or(credentials, |(user, _)| user);
+    let mask = if credentials.contains(':') {
+        ":***"
+    } else {
+        ""
+    };
     format!("{scheme}://{user}{mask}@{host}")
 }
 
 fn read_file(path: &Path) -> Result<Settings, ConfigError> {
     let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    let size = std::fs::metadata(path)
+        .map_err(|e| fail(e.to_string()))?
+        .len();
     if size > FILE_BYTES_MAX {
-        return Err(fail(format!("the file has {size} bytes; at most {FILE_BYTES_MAX} are read")));
+        return Err(fail(format!(
+            "the file has {size} bytes; at most {FILE_BYTES_MAX} are read"
+        )));
     }
     let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-    parse_file(&text).map_err(|(line, column, why)| ConfigError(format!("{}:{line}:{column}: {why}", path.display())))
+    parse_file(&text).map_err(|(line, column, why)| {
+        ConfigError(format!("{}:{line}:{column}: {why}", path.display()))
+    })
 }
 
 /// The settings of a file's text; an error has line, column and reason.
 fn parse_file(text: &str) -> Result<Settings, (usize, usize, String)> {
     toml::from_str(text).map_err(|e| {
-        let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = e
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(1, |last| last.chars().count() + 1);
-        (line, column, e.message().replace("unknown field", "unknown key"))
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(1, |last| last.chars().count() + 1);
+        (
+            line,
+            column,
+            e.message().replace("unknown field", "unknown key"),
+        )
     })
 }
 
@@ -362,14 +434,20 @@ mod tests {
     /// Verifies: SRS-021, RC-017
     #[test]
     fn unknown_keys_are_refused_with_their_line() {
-        let (line, column, why) = parse_file("http = \"127.0.0.1:1\"\n\nhttpp = \"x\"\n").unwrap_err();
+        let (line, column, why) =
+            parse_file("http = \"127.0.0.1:1\"\n\nhttpp = \"x\"\n").unwrap_err();
         assert_eq!((line, column), (3, 1));
         assert!(why.starts_with("unknown key `httpp`"), "{why}");
     }
 
     #[test]
     fn wrong_values_are_refused_with_their_line() {
-        for text in ["workers = \"two\"", "mllp = \"everywhere\"", "validation = \"perhaps\"", "http = \"localhost\""] {
+        for text in [
+            "workers = \"two\"",
+            "mllp = \"everywhere\"",
+            "validation = \"perhaps\"",
+            "http = \"localhost\"",
+        ] {
             let (line, _, _) = parse_file(&format!("# first\n{text}\n")).unwrap_err();
             assert_eq!(line, 2, "{text}");
         }
@@ -378,23 +456,42 @@ mod tests {
     #[test]
     fn what_is_given_wins_over_the_file_and_the_file_over_the_default() {
         let file = parse_file("workers = 3\npage_entries = 7\n").unwrap();
-        let given = Settings { workers: Some(5), ..Settings::default() };
+        let given = Settings {
+            workers: Some(5),
+            ..Settings::default()
+        };
         let config = Config::resolve(given, file);
-        assert_eq!((config.workers, config.page_entries, config.page_entries_max), (5, 7, 1_000));
+        assert_eq!(
+            (config.workers, config.page_entries, config.page_entries_max),
+            (5, 7, 1_000)
+        );
     }
 
     /// Verifies: SRS-012, RC-011
     #[test]
     fn an_open_server_stays_on_loopback() {
         let reachable: SocketAddr = "0.0.0.0:8080".parse().unwrap();
-        let config = Config { http: reachable, ..Config::default() };
+        let config = Config {
+            http: reachable,
+            ..Config::default()
+        };
         assert!(config.check().unwrap_err().0.contains("--insecure-open"));
-        let config = Config { mllp: Listen::On(reachable), ..Config::default() };
+        let config = Config {
+            mllp: Listen::On(reachable),
+            ..Config::default()
+        };
         assert!(config.check().unwrap_err().0.starts_with("`mllp`"));
-        let config = Config { http: reachable, insecure_open: true, ..Config::default() };
+        let config = Config {
+            http: reachable,
+            insecure_open: true,
+            ..Config::default()
+        };
         assert_eq!(config.check(), Ok(()));
         for loopback in ["127.0.0.1:0", "[::1]:8080", "127.8.8.8:1"] {
-            let config = Config { http: loopback.parse().unwrap(), ..Config::default() };
+            let config = Config {
+                http: loopback.parse().unwrap(),
+                ..Config::default()
+            };
             assert_eq!(config.check(), Ok(()), "{loopback}");
         }
     }
@@ -403,11 +500,42 @@ mod tests {
     fn values_that_do_not_go_together_are_refused() {
         let default = Config::default;
         for (config, names) in [
-            (Config { workers: 0, ..default() }, "workers"),
-            (Config { page_entries: 0, ..default() }, "page_entries"),
-            (Config { page_entries: 10, page_entries_max: 9, ..default() }, "page_entries_max"),
-            (Config { body_bytes_max: 1, ..default() }, "body_bytes_max"),
-            (Config { base_url: Some("fhir.example.org".to_owned()), ..default() }, "base_url"),
+            (
+                Config {
+                    workers: 0,
+                    ..default()
+                },
+                "workers",
+            ),
+            (
+                Config {
+                    page_entries: 0,
+                    ..default()
+                },
+                "page_entries",
+            ),
+            (
+                Config {
+                    page_entries: 10,
+                    page_entries_max: 9,
+                    ..default()
+                },
+                "page_entries_max",
+            ),
+            (
+                Config {
+                    body_bytes_max: 1,
+                    ..default()
+                },
+                "body_bytes_max",
+            ),
+            (
+                Config {
+                    base_url: Some("fhir.example.org".to_owned()),
+                    ..default()
+                },
+                "base_url",
+            ),
         ] {
             assert!(config.check().unwrap_err().0.contains(names), "{names}");
         }
@@ -415,10 +543,16 @@ mod tests {
 
     #[test]
     fn what_is_printed_can_be_read_again_and_hides_passwords() {
-        let config = Config { database: "postgres://me:secret@db/stoker".to_owned(), ..Config::default() };
+        let config = Config {
+            database: "postgres://me:secret@db/stoker".to_owned(),
+            ..Config::default()
+        };
         let text = config.to_toml();
         assert!(!text.contains("secret"));
-        assert_eq!(parse_file(&text).unwrap().database.as_deref(), Some("postgres://me:***@db/stoker"));
+        assert_eq!(
+            parse_file(&text).unwrap().database.as_deref(),
+            Some("postgres://me:***@db/stoker")
+        );
         assert_eq!(mask_password("sqlite:a@b.db"), "sqlite:a@b.db");
         assert_eq!(mask_password("postgres://me@db/x"), "postgres://me@db/x");
     }

@@ -25,7 +25,10 @@ pub struct Feeds {
 impl Feeds {
     /// No feed.
     pub fn none() -> Self {
-        Self { address: None, running: Mutex::new(None) }
+        Self {
+            address: None,
+            running: Mutex::new(None),
+        }
     }
 
     /// Starts to take HL7 v2 messages; returns when it listens.
@@ -39,12 +42,21 @@ impl Feeds {
             None => Library::embedded(),
         };
         let pipeline = Pipeline::new(feed, library.map_err(|errors| errors.to_string())?);
-        let listener = Settings { address, ..Settings::default() };
+        let listener = Settings {
+            address,
+            ..Settings::default()
+        };
         let adapter = Box::new(Mllp::new(listener, pipeline, surroundings(server)));
         let (handle, stop) = StopHandle::new();
         let gateway = ServerGateway::new(Arc::clone(server));
-        let running = adapter.start(gateway, stop).await.map_err(|e| e.to_string())?;
-        Ok(Self { address: running.address, running: Mutex::new(Some((handle, running))) })
+        let running = adapter
+            .start(gateway, stop)
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok(Self {
+            address: running.address,
+            running: Mutex::new(Some((handle, running))),
+        })
     }
 
     /// Where messages are taken.
@@ -54,8 +66,14 @@ impl Feeds {
 
     /// Stops: what was received is committed and acknowledged, nothing new is read.
     pub async fn stop(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((handle, running)) = running else { return };
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((handle, running)) = running else {
+            return;
+        };
         handle.stop();
         if let Err(error) = running.finished.await {
             tracing::error!(%error, "the MLLP listener ended unexpectedly");
@@ -64,11 +82,18 @@ impl Feeds {
 }
 
 fn settings(config: &Config) -> FeedSettings {
-    let mut settings = FeedSettings { name: config.mllp_feed.clone(), ..FeedSettings::default() };
+    let mut settings = FeedSettings {
+        name: config.mllp_feed.clone(),
+        ..FeedSettings::default()
+    };
     if let Some(charset) = &config.mllp_charset {
         settings.charset.clone_from(charset);
     }
-    settings.processing_ids = config.mllp_processing_ids.split(',').map(|id| id.trim().to_owned()).collect();
+    settings.processing_ids = config
+        .mllp_processing_ids
+        .split(',')
+        .map(|id| id.trim().to_owned())
+        .collect();
     for (name, value) in [
         ("zone", &config.mllp_zone),
         ("default-authority", &config.mllp_default_authority),
@@ -83,6 +108,11 @@ fn settings(config: &Config) -> FeedSettings {
 
 fn surroundings(server: &Arc<Server>) -> Surroundings {
     let (clock, ids) = (Arc::clone(&server.clock), Arc::clone(&server.ids));
-    let now = move || -> SystemTime { UNIX_EPOCH + Duration::from_micros(u64::try_from(clock().0).unwrap_or(0)) };
-    Surroundings { now: Arc::new(now), control_id: Arc::new(move || ids().to_string()) }
+    let now = move || -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(clock().0).unwrap_or(0))
+    };
+    Surroundings {
+        now: Arc::new(now),
+        control_id: Arc::new(move || ids().to_string()),
+    }
 }

@@ -8,7 +8,9 @@ mod provenance;
 
 use std::sync::Arc;
 
-use adapters::{AckCode, Commit, Disposition, Gateway, Intake, IntakeError, Issue, Outcome, Receipt, Severity};
+use adapters::{
+    AckCode, Commit, Disposition, Gateway, Intake, IntakeError, Issue, Outcome, Receipt, Severity,
+};
 use conformance::Definitions;
 use fhir_core::access::{Access, Channel};
 use fhir_core::ids::{ResourceId, ResourceKey};
@@ -43,7 +45,10 @@ impl ServerGateway {
         };
         let outcome = match &result {
             Ok(receipt) if receipt.repeat => MessageOutcome::Repeated,
-            Ok(Receipt { outcome: Outcome::Processed, .. }) => MessageOutcome::Processed,
+            Ok(Receipt {
+                outcome: Outcome::Processed,
+                ..
+            }) => MessageOutcome::Processed,
             Ok(_) | Err(IntakeError::Invalid(_)) => MessageOutcome::Refused,
             Err(_) => MessageOutcome::NotStored,
         };
@@ -63,7 +68,10 @@ impl ServerGateway {
             match write::submit(&self.server, &access, plan).await {
                 Ok((_, receipt)) => return Ok(answer(receipt)),
                 Err(Failure::Repeated(receipt)) => return Ok(answer(Some(receipt))),
-                Err(Failure::Moved) => attempts.again().await.map_err(|problem| not_stored(&problem))?,
+                Err(Failure::Moved) => attempts
+                    .again()
+                    .await
+                    .map_err(|problem| not_stored(&problem))?,
                 Err(Failure::Problem(problem)) => return self.invalid(intake, &problem).await,
             }
         }
@@ -84,18 +92,38 @@ impl ServerGateway {
             drafts.push(put(key.clone(), &resource)?);
             made.push(key);
         }
-        let is_clean = intake.issues.iter().all(|issue| issue.severity == Severity::Information);
-        let state = if is_clean && intake.unread_count == 0 { MessageState::Processed } else { MessageState::Warnings };
+        let is_clean = intake
+            .issues
+            .iter()
+            .all(|issue| issue.severity == Severity::Information);
+        let state = if is_clean && intake.unread_count == 0 {
+            MessageState::Processed
+        } else {
+            MessageState::Warnings
+        };
         let message = Some(record(intake, state, None, made));
-        Ok(Plan { drafts, expects: Vec::new(), message })
+        Ok(Plan {
+            drafts,
+            expects: Vec::new(),
+            message,
+        })
     }
 
     /// The draft for one resource; `None` when what is stored shall stay.
-    async fn draft(&self, key: &ResourceKey, produced: &Produced) -> Result<Option<Draft>, Problem> {
+    async fn draft(
+        &self,
+        key: &ResourceKey,
+        produced: &Produced,
+    ) -> Result<Option<Draft>, Problem> {
         if produced.write == Write::Replace {
             return put(key.clone(), &produced.value).map(Some);
         }
-        let current = self.server.store.read(key).await.map_err(|e| store_problem(&e))?;
+        let current = self
+            .server
+            .store
+            .read(key)
+            .await
+            .map_err(|e| store_problem(&e))?;
         let Some(current) = current.filter(|stored| !stored.deleted) else {
             return put(key.clone(), &produced.value).map(Some);
         };
@@ -104,24 +132,47 @@ impl ServerGateway {
         }
         let stored = Value::parse(&current.json)
             .map_err(|_| Problem::new(ErrorKind::INTERNAL, "the stored resource cannot be read"))?;
-        let merged = merge::merge(key.resource_type, stored, &produced.value, &produced.cleared);
+        let merged = merge::merge(
+            key.resource_type,
+            stored,
+            &produced.value,
+            &produced.cleared,
+        );
         // The merge is right for this version only.
         let need = Need::Snapshot(current.version);
         put(key.clone(), &merged).map(|draft| Some(Draft { need, ..draft }))
     }
 
     /// Keeps a message that its adapter has refused.
-    async fn refuse(&self, intake: &Intake, code: AckCode, reason: &Issue) -> Result<Receipt, IntakeError> {
+    async fn refuse(
+        &self,
+        intake: &Intake,
+        code: AckCode,
+        reason: &Issue,
+    ) -> Result<Receipt, IntakeError> {
         let text = format!("{} {reason}", code.as_str());
-        let message = Some(record(intake, MessageState::Refused, Some(text), Vec::new()));
-        let plan = Plan { message, ..Plan::default() };
+        let message = Some(record(
+            intake,
+            MessageState::Refused,
+            Some(text),
+            Vec::new(),
+        ));
+        let plan = Plan {
+            message,
+            ..Plan::default()
+        };
         match write::submit(&self.server, &access(intake), plan).await {
             Ok((_, receipt)) => Ok(Receipt {
-                outcome: Outcome::Refused { code, reason: reason.clone() },
+                outcome: Outcome::Refused {
+                    code,
+                    reason: reason.clone(),
+                },
                 ..answer(receipt)
             }),
             Err(Failure::Repeated(receipt)) => Ok(answer(Some(receipt))),
-            Err(Failure::Moved) => Err(IntakeError::Unavailable("the message could not be kept".to_owned())),
+            Err(Failure::Moved) => Err(IntakeError::Unavailable(
+                "the message could not be kept".to_owned(),
+            )),
             Err(Failure::Problem(problem)) => Err(not_stored(&problem)),
         }
     }
@@ -132,9 +183,16 @@ impl ServerGateway {
             return Err(not_stored(problem));
         }
         let issues: Vec<Issue> = problem.issues.iter().map(to_issue).collect();
-        let first = issues.first().cloned().unwrap_or_else(|| Issue::new(Severity::Error, "invalid", "not valid"));
+        let first = issues
+            .first()
+            .cloned()
+            .unwrap_or_else(|| Issue::new(Severity::Error, "invalid", "not valid"));
         let receipt = self.refuse(intake, AckCode::Error, &first).await?;
-        if receipt.repeat { Ok(receipt) } else { Err(IntakeError::Invalid(issues)) }
+        if receipt.repeat {
+            Ok(receipt)
+        } else {
+            Err(IntakeError::Invalid(issues))
+        }
     }
 }
 
@@ -153,17 +211,34 @@ fn key(produced: &Produced) -> Result<ResourceKey, Problem> {
     let resource_type = Definitions::r4().resource_type(&identity.resource_type);
     match (resource_type, ResourceId::parse(&identity.id)) {
         (Some(resource_type), Some(id)) => Ok(ResourceKey { resource_type, id }),
-        _ => Err(Problem::new(ErrorKind::INVALID_RESOURCE, "the mapping named no R4 type or no id")),
+        _ => Err(Problem::new(
+            ErrorKind::INVALID_RESOURCE,
+            "the mapping named no R4 type or no id",
+        )),
     }
 }
 
 fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
-    let document = Document::parse(&resource.to_bytes())
-        .map_err(|error| Problem::new(ErrorKind::BAD_JSON, format!("the mapping's output: {error}")))?;
-    Ok(Draft { key, step: Step::Put(Arc::new(document)), need: Need::Nothing, interaction: Interaction::Update })
+    let document = Document::parse(&resource.to_bytes()).map_err(|error| {
+        Problem::new(
+            ErrorKind::BAD_JSON,
+            format!("the mapping's output: {error}"),
+        )
+    })?;
+    Ok(Draft {
+        key,
+        step: Step::Put(Arc::new(document)),
+        need: Need::Nothing,
+        interaction: Interaction::Update,
+    })
 }
 
-fn record(intake: &Intake, state: MessageState, reason: Option<String>, made: Vec<ResourceKey>) -> MessageRecord {
+fn record(
+    intake: &Intake,
+    state: MessageState,
+    reason: Option<String>,
+    made: Vec<ResourceKey>,
+) -> MessageRecord {
     MessageRecord {
         feed: intake.feed.clone(),
         media_type: intake.media_type.to_owned(),
@@ -194,36 +269,69 @@ fn issues_json(intake: &Intake) -> String {
         }
         Value::object(members)
     });
-    let unread = intake.unread.iter().map(|position| Value::from(position.to_string().as_str()));
+    let unread = intake
+        .unread
+        .iter()
+        .map(|position| Value::from(position.to_string().as_str()));
     let log = Value::object([
         ("issues", Value::Array(issues.collect())),
         ("unread", Value::Array(unread.collect())),
-        ("unreadCount", Value::from(i64::try_from(intake.unread_count).unwrap_or(i64::MAX))),
+        (
+            "unreadCount",
+            Value::from(i64::try_from(intake.unread_count).unwrap_or(i64::MAX)),
+        ),
     ]);
     String::from_utf8(log.to_bytes()).unwrap_or_default()
 }
 
 fn answer(receipt: Option<MessageReceipt>) -> Receipt {
     let Some(receipt) = receipt else {
-        return Receipt { message_id: String::new(), repeat: false, outcome: Outcome::Processed };
+        return Receipt {
+            message_id: String::new(),
+            repeat: false,
+            outcome: Outcome::Processed,
+        };
     };
     let outcome = match receipt.state {
         MessageState::Processed | MessageState::Warnings => Outcome::Processed,
         MessageState::Refused => refused(receipt.reason.as_deref().unwrap_or_default()),
     };
-    Receipt { message_id: receipt.id.to_string(), repeat: receipt.repeat, outcome }
+    Receipt {
+        message_id: receipt.id.to_string(),
+        repeat: receipt.repeat,
+        outcome,
+    }
 }
 
 /// The earlier refusal of a message that came again; its reason begins with the code of the answer.
 fn refused(reason: &str) -> Outcome {
-    let code = if reason.starts_with(AckCode::Reject.as_str()) { AckCode::Reject } else { AckCode::Error };
-    let text = reason.strip_prefix(code.as_str()).unwrap_or(reason).trim_start().to_owned();
-    Outcome::Refused { code, reason: Issue::new(Severity::Error, "refused-before", text) }
+    let code = if reason.starts_with(AckCode::Reject.as_str()) {
+        AckCode::Reject
+    } else {
+        AckCode::Error
+    };
+    let text = reason
+        .strip_prefix(code.as_str())
+        .unwrap_or(reason)
+        .trim_start()
+        .to_owned();
+    Outcome::Refused {
+        code,
+        reason: Issue::new(Severity::Error, "refused-before", text),
+    }
 }
 
 fn to_issue(issue: &fhir_core::issue::Issue) -> Issue {
-    let place = issue.expression.as_deref().map(|place| format!("{place}: ")).unwrap_or_default();
-    Issue::new(Severity::Error, issue.kind.id, format!("{place}{}", issue.diagnostics))
+    let place = issue
+        .expression
+        .as_deref()
+        .map(|place| format!("{place}: "))
+        .unwrap_or_default();
+    Issue::new(
+        Severity::Error,
+        issue.kind.id,
+        format!("{place}{}", issue.diagnostics),
+    )
 }
 
 fn not_stored(problem: &Problem) -> IntakeError {

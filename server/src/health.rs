@@ -38,10 +38,14 @@ pub async fn ready(server: web::Data<Server>) -> HttpResponse {
 #[utoipa::path(get, path = "/metrics", tag = "administration", responses((status = 200, description = "Counters as Prometheus text")))]
 pub async fn metrics(server: web::Data<Server>) -> HttpResponse {
     let text = server.metrics.render(server.store_figures());
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text)
 }
 
 fn answer(status: StatusCode, state: &str) -> HttpResponse {
     let body = serde_json::json!({ "status": state, "version": env!("CARGO_PKG_VERSION") });
-    HttpResponse::build(status).content_type("application/json").body(body.to_string())
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .body(body.to_string())
 }

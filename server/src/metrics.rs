@@ -10,12 +10,14 @@ use crate::interaction::Interaction;
 
 /// Statuses counted one by one; any other falls into the last slot.
 const STATUSES: [u16; 22] = [
-    200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 428, 429, 500, 501, 503, 0,
+    200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 428, 429, 500,
+    501, 503, 0,
 ];
 
 /// Upper ends of the latency buckets in microseconds.
 const BUCKETS_US: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
+    5_000_000, 30_000_000,
 ];
 
 const INTERACTIONS: usize = Interaction::ALL.len();
@@ -73,7 +75,10 @@ impl Metrics {
     /// Counts a request that ended.
     pub fn end(&self, interaction: Interaction, status: u16, took: Duration) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let slot = STATUSES.iter().position(|s| *s == status).unwrap_or(STATUSES.len() - 1);
+        let slot = STATUSES
+            .iter()
+            .position(|s| *s == status)
+            .unwrap_or(STATUSES.len() - 1);
         let row = interaction as usize;
         self.requests[row][slot].fetch_add(1, Ordering::Relaxed);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -104,33 +109,97 @@ impl Metrics {
     pub fn render(&self, store: StoreFigures) -> String {
         let mut out = String::with_capacity(4096);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        head(&mut out, "stoker_requests_total", "counter", "Requests by interaction and status.");
+        head(
+            &mut out,
+            "stoker_requests_total",
+            "counter",
+            "Requests by interaction and status.",
+        );
         for interaction in Interaction::ALL {
             for (slot, status) in STATUSES.iter().enumerate() {
                 let count = load(&self.requests[interaction as usize][slot]);
                 if count > 0 {
                     let code = interaction.code();
-                    let _ = writeln!(out, "stoker_requests_total{{interaction=\"{code}\",status=\"{status}\"}} {count}");
+                    let _ = writeln!(
+                        out,
+                        "stoker_requests_total{{interaction=\"{code}\",status=\"{status}\"}} {count}"
+                    );
                 }
             }
         }
-        head(&mut out, "stoker_request_seconds", "histogram", "Time from the request's head to its answer.");
+        head(
+            &mut out,
+            "stoker_request_seconds",
+            "histogram",
+            "Time from the request's head to its answer.",
+        );
         for interaction in Interaction::ALL {
             self.render_latency(interaction, &mut out);
         }
-        head(&mut out, "stoker_requests_in_flight", "gauge", "Requests being answered now.");
-        let _ = writeln!(out, "stoker_requests_in_flight {}", self.in_flight.load(Ordering::Relaxed));
-        head(&mut out, "stoker_messages_total", "counter", "Inbound messages by outcome.");
-        for (slot, outcome) in ["processed", "refused", "repeated", "not-stored"].into_iter().enumerate() {
-            let _ = writeln!(out, "stoker_messages_total{{outcome=\"{outcome}\"}} {}", load(&self.messages[slot]));
+        head(
+            &mut out,
+            "stoker_requests_in_flight",
+            "gauge",
+            "Requests being answered now.",
+        );
+        let _ = writeln!(
+            out,
+            "stoker_requests_in_flight {}",
+            self.in_flight.load(Ordering::Relaxed)
+        );
+        head(
+            &mut out,
+            "stoker_messages_total",
+            "counter",
+            "Inbound messages by outcome.",
+        );
+        for (slot, outcome) in ["processed", "refused", "repeated", "not-stored"]
+            .into_iter()
+            .enumerate()
+        {
+            let _ = writeln!(
+                out,
+                "stoker_messages_total{{outcome=\"{outcome}\"}} {}",
+                load(&self.messages[slot])
+            );
         }
         for (name, kind, help, value) in [
-            ("stoker_write_retries_total", "counter", "Writes prepared anew after a conflict.", load(&self.retries)),
-            ("stoker_audit_dropped_total", "counter", "Records of reads lost to a full list.", load(&self.audit_dropped)),
-            ("stoker_store_queue_depth", "gauge", "Commits waiting for the writer.", store.queue_depth),
-            ("stoker_store_transactions_total", "counter", "Durable database transactions.", store.groups),
-            ("stoker_store_commits_total", "counter", "Commits carried out; by transaction: group size.", store.commits),
-            ("stoker_store_overloaded_total", "counter", "Commits refused by a full queue.", store.refused),
+            (
+                "stoker_write_retries_total",
+                "counter",
+                "Writes prepared anew after a conflict.",
+                load(&self.retries),
+            ),
+            (
+                "stoker_audit_dropped_total",
+                "counter",
+                "Records of reads lost to a full list.",
+                load(&self.audit_dropped),
+            ),
+            (
+                "stoker_store_queue_depth",
+                "gauge",
+                "Commits waiting for the writer.",
+                store.queue_depth,
+            ),
+            (
+                "stoker_store_transactions_total",
+                "counter",
+                "Durable database transactions.",
+                store.groups,
+            ),
+            (
+                "stoker_store_commits_total",
+                "counter",
+                "Commits carried out; by transaction: group size.",
+                store.commits,
+            ),
+            (
+                "stoker_store_overloaded_total",
+                "counter",
+                "Commits refused by a full queue.",
+                store.refused,
+            ),
         ] {
             head(&mut out, name, kind, help);
             let _ = writeln!(out, "{name} {value}");
@@ -156,9 +225,18 @@ impl Metrics {
         }
         let sum = latency.sum_us.load(Ordering::Relaxed);
         let (whole, rest) = (sum / 1_000_000, sum % 1_000_000);
-        let _ = writeln!(out, "stoker_request_seconds_bucket{{interaction=\"{code}\",le=\"+Inf\"}} {count}");
-        let _ = writeln!(out, "stoker_request_seconds_sum{{interaction=\"{code}\"}} {whole}.{rest:06}");
-        let _ = writeln!(out, "stoker_request_seconds_count{{interaction=\"{code}\"}} {count}");
+        let _ = writeln!(
+            out,
+            "stoker_request_seconds_bucket{{interaction=\"{code}\",le=\"+Inf\"}} {count}"
+        );
+        let _ = writeln!(
+            out,
+            "stoker_request_seconds_sum{{interaction=\"{code}\"}} {whole}.{rest:06}"
+        );
+        let _ = writeln!(
+            out,
+            "stoker_request_seconds_count{{interaction=\"{code}\"}} {count}"
+        );
     }
 }
 
@@ -179,7 +257,10 @@ mod tests {
         metrics.end(Interaction::Read, 299, Duration::from_secs(100));
         metrics.begin();
         metrics.message(MessageOutcome::Refused);
-        let text = metrics.render(StoreFigures { queue_depth: 4, ..StoreFigures::default() });
+        let text = metrics.render(StoreFigures {
+            queue_depth: 4,
+            ..StoreFigures::default()
+        });
         for line in [
             "stoker_requests_total{interaction=\"read\",status=\"200\"} 1",
             "stoker_requests_total{interaction=\"read\",status=\"0\"} 1",

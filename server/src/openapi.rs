@@ -9,7 +9,10 @@ use actix_web::HttpResponse;
 use bytes::Bytes;
 use conformance::{Definitions, ParamType, ResourceTypeId};
 use utoipa::OpenApi;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem,
+    PathsBuilder,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Required, ResponseBuilder};
@@ -21,7 +24,10 @@ const FHIR_JSON: &str = "application/fhir+json";
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "stoker", description = "FHIR R4 (4.0.1) server and integration adapter"),
+    info(
+        title = "stoker",
+        description = "FHIR R4 (4.0.1) server and integration adapter"
+    ),
     paths(health::live, health::ready, health::metrics)
 )]
 struct Annotated;
@@ -30,7 +36,9 @@ struct Annotated;
 pub async fn document() -> HttpResponse {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| build().to_json().unwrap_or_default().into());
-    HttpResponse::Ok().content_type("application/json").body(text.clone())
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(text.clone())
 }
 
 /// `/docs`: the description as pages, from files inside the program.
@@ -42,10 +50,16 @@ pub fn pages() -> SwaggerUi {
 pub fn build() -> utoipa::openapi::OpenApi {
     let mut document = Annotated::openapi();
     let mut paths = PathsBuilder::from(std::mem::take(&mut document.paths));
-    let metadata = operation("fhir", "What this server can do").response("200", answer("CapabilityStatement"));
-    paths = paths.path("/fhir/metadata", PathItem::new(HttpMethod::Get, metadata.build()));
+    let metadata =
+        operation("fhir", "What this server can do").response("200", answer("CapabilityStatement"));
+    paths = paths.path(
+        "/fhir/metadata",
+        PathItem::new(HttpMethod::Get, metadata.build()),
+    );
     let bundle = operation("fhir", "Batch or transaction").request_body(Some(body("Bundle")));
-    let bundle = bundle.response("200", answer("Bundle")).response("default", answer("OperationOutcome"));
+    let bundle = bundle
+        .response("200", answer("Bundle"))
+        .response("default", answer("OperationOutcome"));
     paths = paths.path("/fhir", PathItem::new(HttpMethod::Post, bundle.build()));
     for resource_type in Definitions::r4().concrete_types() {
         for (path, item) in resource_paths(resource_type) {
@@ -64,14 +78,26 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
         let operation = operation(name, summary).response("200", answer(answers));
         operation.response("default", answer("OperationOutcome"))
     };
-    let search = Definitions::r4().search_params(resource_type).iter().filter(|param| !param.expression.is_empty());
+    let search = Definitions::r4()
+        .search_params(resource_type)
+        .iter()
+        .filter(|param| !param.expression.is_empty());
     let search = search.fold(with("Search", "Bundle"), |operation, param| {
         operation.parameter(search_parameter(param.code, param.kind, param.description))
     });
-    let create = with("Create", name).request_body(Some(body(name))).response("201", answer(name));
-    let update = with("Update, or create under this id", name).request_body(Some(body(name))).parameter(id());
-    let delete = operation(name, "Delete").parameter(id()).response("204", ResponseBuilder::new().description("Deleted"));
-    let collection = item([(HttpMethod::Get, search.build()), (HttpMethod::Post, create.build())]);
+    let create = with("Create", name)
+        .request_body(Some(body(name)))
+        .response("201", answer(name));
+    let update = with("Update, or create under this id", name)
+        .request_body(Some(body(name)))
+        .parameter(id());
+    let delete = operation(name, "Delete")
+        .parameter(id())
+        .response("204", ResponseBuilder::new().description("Deleted"));
+    let collection = item([
+        (HttpMethod::Get, search.build()),
+        (HttpMethod::Post, create.build()),
+    ]);
     let instance = item([
         (HttpMethod::Get, with("Read", name).parameter(id()).build()),
         (HttpMethod::Put, update.build()),
@@ -79,13 +105,24 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
     ]);
     let form = with("Search with a form body", "Bundle");
     let history = with("History of one resource", "Bundle").parameter(id());
-    let version = with("Read one version", name).parameter(id()).parameter(path_parameter("version", "Version id"));
+    let version = with("Read one version", name)
+        .parameter(id())
+        .parameter(path_parameter("version", "Version id"));
     [
         (base.clone(), collection),
-        (format!("{base}/_search"), item([(HttpMethod::Post, form.build())])),
+        (
+            format!("{base}/_search"),
+            item([(HttpMethod::Post, form.build())]),
+        ),
         (format!("{base}/{{id}}"), instance),
-        (format!("{base}/{{id}}/_history"), item([(HttpMethod::Get, history.build())])),
-        (format!("{base}/{{id}}/_history/{{version}}"), item([(HttpMethod::Get, version.build())])),
+        (
+            format!("{base}/{{id}}/_history"),
+            item([(HttpMethod::Get, history.build())]),
+        ),
+        (
+            format!("{base}/{{id}}/_history/{{version}}"),
+            item([(HttpMethod::Get, version.build())]),
+        ),
     ]
 }
 
@@ -102,12 +139,18 @@ fn operation(tag: &str, summary: &str) -> OperationBuilder {
 }
 
 fn answer(what: &str) -> ResponseBuilder {
-    ResponseBuilder::new().description(what).content(FHIR_JSON, Content::new(Some(object())))
+    ResponseBuilder::new()
+        .description(what)
+        .content(FHIR_JSON, Content::new(Some(object())))
 }
 
 fn body(what: &str) -> utoipa::openapi::request_body::RequestBody {
-    let builder = RequestBodyBuilder::new().description(Some(what)).required(Some(Required::True));
-    builder.content(FHIR_JSON, Content::new(Some(object()))).build()
+    let builder = RequestBodyBuilder::new()
+        .description(Some(what))
+        .required(Some(Required::True));
+    builder
+        .content(FHIR_JSON, Content::new(Some(object())))
+        .build()
 }
 
 fn object() -> ObjectBuilder {
@@ -115,17 +158,29 @@ fn object() -> ObjectBuilder {
 }
 
 fn path_parameter(name: &str, description: &str) -> Parameter {
-    parameter(name, description, ParameterIn::Path).required(Required::True).build()
+    parameter(name, description, ParameterIn::Path)
+        .required(Required::True)
+        .build()
 }
 
 fn search_parameter(code: &str, kind: ParamType, description: &str) -> Parameter {
-    let text = format!("{} ({})", description.trim(), format!("{kind:?}").to_lowercase());
-    parameter(code, &text, ParameterIn::Query).required(Required::False).build()
+    let text = format!(
+        "{} ({})",
+        description.trim(),
+        format!("{kind:?}").to_lowercase()
+    );
+    parameter(code, &text, ParameterIn::Query)
+        .required(Required::False)
+        .build()
 }
 
 fn parameter(name: &str, description: &str, place: ParameterIn) -> ParameterBuilder {
     let schema = ObjectBuilder::new().schema_type(Type::String);
-    ParameterBuilder::new().name(name).parameter_in(place).description(Some(description)).schema(Some(schema))
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .description(Some(description))
+        .schema(Some(schema))
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use crate::http::call::Call;
 use crate::http::reply::{self, REQUEST_ID};
 use crate::interaction::Interaction;
 use crate::interactions::{
-    Answer, audit_trail, batch, capabilities, create, delete, history, read, search_type, update, vread,
+    Answer, audit_trail, batch, capabilities, create, delete, history, read, search_type, update,
+    vread,
 };
 use crate::metrics::Metrics;
 use crate::openapi;
@@ -32,47 +33,87 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
-            .service(at("", "POST", [on(post(), Interaction::Batch, batch::handle)]))
-            .service(at("/", "POST", [on(post(), Interaction::Batch, batch::handle)]))
-            .service(at("/metadata", "GET", [
-                on(get(), Interaction::Capabilities, capabilities::handle),
-                on(head(), Interaction::Capabilities, capabilities::handle),
-            ]))
-            .service(at("/AuditEvent/$trail", "GET", [on(get(), Interaction::AuditTrail, audit_trail::handle)]))
-            .service(at("/{type}", "GET, HEAD, POST, PUT, DELETE", [
-                on(get(), Interaction::SearchType, search_type::handle),
-                on(head(), Interaction::SearchType, search_type::handle),
-                on(post(), Interaction::Create, create::handle),
-                on(put(), Interaction::Update, update::handle_conditional),
-                on(del(), Interaction::Delete, delete::handle_conditional),
-            ]))
-            .service(at("/{type}/_search", "POST, GET", [
-                on(post(), Interaction::SearchType, search_type::handle_form),
-                on(get(), Interaction::SearchType, search_type::handle),
-            ]))
-            .service(at("/{type}/{id}", "GET, HEAD, PUT, DELETE", [
-                on(get(), Interaction::Read, read::handle),
-                on(head(), Interaction::Read, read::handle),
-                on(put(), Interaction::Update, update::handle),
-                on(del(), Interaction::Delete, delete::handle),
-            ]))
-            .service(at("/{type}/{id}/_history", "GET", [on(get(), Interaction::HistoryInstance, history::handle)]))
-            .service(at("/{type}/{id}/_history/{version}", "GET, HEAD", [
-                on(get(), Interaction::Vread, vread::handle),
-                on(head(), Interaction::Vread, vread::handle),
-            ])),
+            .service(at(
+                "",
+                "POST",
+                [on(post(), Interaction::Batch, batch::handle)],
+            ))
+            .service(at(
+                "/",
+                "POST",
+                [on(post(), Interaction::Batch, batch::handle)],
+            ))
+            .service(at(
+                "/metadata",
+                "GET",
+                [
+                    on(get(), Interaction::Capabilities, capabilities::handle),
+                    on(head(), Interaction::Capabilities, capabilities::handle),
+                ],
+            ))
+            .service(at(
+                "/AuditEvent/$trail",
+                "GET",
+                [on(get(), Interaction::AuditTrail, audit_trail::handle)],
+            ))
+            .service(at(
+                "/{type}",
+                "GET, HEAD, POST, PUT, DELETE",
+                [
+                    on(get(), Interaction::SearchType, search_type::handle),
+                    on(head(), Interaction::SearchType, search_type::handle),
+                    on(post(), Interaction::Create, create::handle),
+                    on(put(), Interaction::Update, update::handle_conditional),
+                    on(del(), Interaction::Delete, delete::handle_conditional),
+                ],
+            ))
+            .service(at(
+                "/{type}/_search",
+                "POST, GET",
+                [
+                    on(post(), Interaction::SearchType, search_type::handle_form),
+                    on(get(), Interaction::SearchType, search_type::handle),
+                ],
+            ))
+            .service(at(
+                "/{type}/{id}",
+                "GET, HEAD, PUT, DELETE",
+                [
+                    on(get(), Interaction::Read, read::handle),
+                    on(head(), Interaction::Read, read::handle),
+                    on(put(), Interaction::Update, update::handle),
+                    on(del(), Interaction::Delete, delete::handle),
+                ],
+            ))
+            .service(at(
+                "/{type}/{id}/_history",
+                "GET",
+                [on(get(), Interaction::HistoryInstance, history::handle)],
+            ))
+            .service(at(
+                "/{type}/{id}/_history/{version}",
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::Vread, vread::handle),
+                    on(head(), Interaction::Vread, vread::handle),
+                ],
+            )),
     )
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
     .route("/openapi.json", get().to(openapi::document))
     .service(openapi::pages())
-    .default_service(web::to(|call: Call| observe(Interaction::Unknown, call, no_route)));
+    .default_service(web::to(|call: Call| {
+        observe(Interaction::Unknown, call, no_route)
+    }));
 }
 
 /// One URL with its methods; any other method is answered with 405 and the list.
 fn at<const N: usize>(path: &str, allow: &'static str, routes: [Route; N]) -> Resource {
-    let resource = routes.into_iter().fold(web::resource(path), Resource::route);
+    let resource = routes
+        .into_iter()
+        .fold(web::resource(path), Resource::route);
     resource.default_service(web::to(move |call: Call| async move {
         let mut response = observe(Interaction::Unknown, call, method_not_allowed).await;
         reply::set(&mut response, actix_web::http::header::ALLOW, allow);
@@ -89,7 +130,11 @@ where
 }
 
 /// What surrounds every FHIR request: its id, its time, its count, and the rendering of answer or error.
-async fn observe<Handler, Answering>(interaction: Interaction, call: Call, handler: Handler) -> HttpResponse
+async fn observe<Handler, Answering>(
+    interaction: Interaction,
+    call: Call,
+    handler: Handler,
+) -> HttpResponse
 where
     Handler: Fn(Call) -> Answering,
     Answering: Future<Output = Result<Answer, Problem>>,
@@ -113,7 +158,9 @@ where
     };
     reply::set(&mut response, REQUEST_ID, &request_id);
     if server.is_stopping() {
-        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+        response
+            .head_mut()
+            .set_connection_type(actix_web::http::ConnectionType::Close);
     }
     count.status = response.status();
     response
@@ -130,33 +177,54 @@ struct Count<'a> {
 impl<'a> Count<'a> {
     fn begin(metrics: &'a Metrics, interaction: Interaction) -> Self {
         metrics.begin();
-        Self { metrics, interaction, started: Instant::now(), status: StatusCode::INTERNAL_SERVER_ERROR }
+        Self {
+            metrics,
+            interaction,
+            started: Instant::now(),
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+        }
     }
 }
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        self.metrics.end(self.interaction, self.status.as_u16(), self.started.elapsed());
+        self.metrics.end(
+            self.interaction,
+            self.status.as_u16(),
+            self.started.elapsed(),
+        );
     }
 }
 
 /// The client's `X-Request-Id` if it is harmless, else a new one.
 fn request_id(request: &HttpRequest, server: &Server) -> String {
-    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let is_harmless = |text: &&str| {
         (1..=REQUEST_ID_LENGTH_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
     };
-    given.filter(is_harmless).map_or_else(|| (server.ids)().to_string(), str::to_owned)
+    given
+        .filter(is_harmless)
+        .map_or_else(|| (server.ids)().to_string(), str::to_owned)
 }
 
 async fn no_route(_: Call) -> Result<Answer, Problem> {
-    let text = "this server has no such URL; the FHIR API is under `/fhir`, documentation under `/docs`";
+    let text =
+        "this server has no such URL; the FHIR API is under `/fhir`, documentation under `/docs`";
     Err(Problem::new(ErrorKind::NO_ROUTE, text))
 }
 
 async fn method_not_allowed(call: Call) -> Result<Answer, Problem> {
     let is_known = *call.request().method() != Method::PATCH;
-    let text = if is_known { "this URL does not take this method; see `Allow`" } else { "patch is not supported yet" };
+    let text = if is_known {
+        "this URL does not take this method; see `Allow`"
+    } else {
+        "patch is not supported yet"
+    };
     Err(Problem::new(ErrorKind::METHOD_NOT_ALLOWED, text))
 }

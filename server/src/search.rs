@@ -37,10 +37,16 @@ pub async fn run(
     handling: Handling,
 ) -> Result<Vec<u8>, Problem> {
     access.permit(Act::Search, resource_type)?;
-    let (cursors, parameters): (Vec<_>, Vec<_>) =
-        parameters.into_iter().partition(|(name, _)| name == CURSOR_PARAMETER);
+    let (cursors, parameters): (Vec<_>, Vec<_>) = parameters
+        .into_iter()
+        .partition(|(name, _)| name == CURSOR_PARAMETER);
     let own_bases = server.own_bases();
-    let mut request = query::parse(resource_type, &parameters, handling, &context(server, &own_bases))?;
+    let mut request = query::parse(
+        resource_type,
+        &parameters,
+        handling,
+        &context(server, &own_bases),
+    )?;
     let search = format!("{}?{}", resource_type.name(), encode_query(&request.used));
     let after = match cursors.first() {
         Some((_, token)) => Some(Cursor(server.signer.open(&search, token)?)),
@@ -48,24 +54,46 @@ pub async fn run(
     };
     let is_first = after.is_none();
     let query = store_query(server, access, &mut request, after);
-    let page = server.store.search(query).await.map_err(|e| store_problem(&e))?;
+    let page = server
+        .store
+        .search(query)
+        .await
+        .map_err(|e| store_problem(&e))?;
     let included = include::follow(server, access, &request, &page.matches).await?;
     server.reads.push(fhir_store::AuditRecord {
         detail: Some(detail(&request)),
         ..audit::record(access, Interaction::SearchType, 'E', None)
     });
-    Ok(bundle(server, &request, &search, &page, &included, is_first))
+    Ok(bundle(
+        server, &request, &search, &page, &included, is_first,
+    ))
 }
 
 /// What parsing a search needs to know.
 fn context<'a>(server: &Server, own_bases: &'a [&'a str]) -> Context<'a> {
-    Context { base_urls: own_bases, now: (server.clock)(), zone: Zone::UTC, limits: Limits::default() }
+    Context {
+        base_urls: own_bases,
+        now: (server.clock)(),
+        zone: Zone::UTC,
+        limits: Limits::default(),
+    }
 }
 
-fn store_query(server: &Server, access: &Access, request: &mut SearchRequest, after: Option<Cursor>) -> SearchQuery {
-    let predicate = std::mem::replace(&mut request.predicate, fhir_core::search::predicate::Predicate::Nothing);
+fn store_query(
+    server: &Server,
+    access: &Access,
+    request: &mut SearchRequest,
+    after: Option<Cursor>,
+) -> SearchQuery {
+    let predicate = std::mem::replace(
+        &mut request.predicate,
+        fhir_core::search::predicate::Predicate::Nothing,
+    );
     let is_count = request.is_count_only();
-    let limit = request.count.unwrap_or(server.config.page_entries).clamp(1, server.config.page_entries_max);
+    let limit = request
+        .count
+        .unwrap_or(server.config.page_entries)
+        .clamp(1, server.config.page_entries_max);
     let total = match request.total {
         _ if is_count => TotalMode::Accurate,
         Some(Total::Accurate) => TotalMode::Accurate,
@@ -79,7 +107,11 @@ fn store_query(server: &Server, access: &Access, request: &mut SearchRequest, af
         limit,
         after,
         total,
-        only: if is_count { Only::CountOnly } else { Only::Bodies },
+        only: if is_count {
+            Only::CountOnly
+        } else {
+            Only::Bodies
+        },
     }
 }
 
@@ -100,23 +132,46 @@ fn bundle(
     }
     // When everything fits on the first page the total costs nothing.
     let is_whole = is_first && page.next.is_none() && !request.is_count_only();
-    let total = page.total.or(if is_whole { u64::try_from(page.matches.len()).ok() } else { None });
-    let resources = page.matches.iter().map(|stored| (stored, SearchMode::Match));
+    let total = page.total.or(if is_whole {
+        u64::try_from(page.matches.len()).ok()
+    } else {
+        None
+    });
+    let resources = page
+        .matches
+        .iter()
+        .map(|stored| (stored, SearchMode::Match));
     let resources: Vec<(String, &Stored, SearchMode)> = resources
         .chain(included.iter().map(|stored| (stored, SearchMode::Include)))
         .map(|(stored, mode)| (format!("{}/{}", server.base_url, stored.key), stored, mode))
         .collect();
-    let outcome = if request.warnings.is_empty() { Vec::new() } else { operation_outcome(&request.warnings).to_bytes() };
-    let warned = (!outcome.is_empty())
-        .then_some(SearchEntry { full_url: "", resource: &outcome, mode: SearchMode::Outcome });
+    let outcome = if request.warnings.is_empty() {
+        Vec::new()
+    } else {
+        operation_outcome(&request.warnings).to_bytes()
+    };
+    let warned = (!outcome.is_empty()).then_some(SearchEntry {
+        full_url: "",
+        resource: &outcome,
+        mode: SearchMode::Outcome,
+    });
     let entries = resources
         .iter()
-        .map(|(full_url, stored, mode)| SearchEntry { full_url, resource: &stored.json, mode: *mode })
+        .map(|(full_url, stored, mode)| SearchEntry {
+            full_url,
+            resource: &stored.json,
+            mode: *mode,
+        })
         .chain(warned);
-    let bytes: usize = resources.iter().map(|(_, stored, _)| stored.json.len() + ENTRY_BYTES).sum();
+    let bytes: usize = resources
+        .iter()
+        .map(|(_, stored, _)| stored.json.len() + ENTRY_BYTES)
+        .sum();
     let mut out = Vec::with_capacity(bytes + ENTRY_BYTES + outcome.len());
-    let links: Vec<BundleLink<'_>> =
-        links.iter().map(|(relation, url)| BundleLink { relation, url }).collect();
+    let links: Vec<BundleLink<'_>> = links
+        .iter()
+        .map(|(relation, url)| BundleLink { relation, url })
+        .collect();
     response::searchset(&links, total, entries, &mut out);
     out
 }

@@ -20,7 +20,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// The machine's clock.
 pub fn system_clock() -> Clock {
     Arc::new(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Instant(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
     })
 }
@@ -39,7 +41,10 @@ pub fn random_ids() -> IdSource {
 }
 
 fn id_from(bytes: &[u8; ID_LENGTH]) -> ResourceId {
-    let text: String = bytes.iter().map(|b| char::from(ALPHABET[usize::from(b & 31)])).collect();
+    let text: String = bytes
+        .iter()
+        .map(|b| char::from(ALPHABET[usize::from(b & 31)]))
+        .collect();
     let id = ResourceId::parse(&text);
     assert!(id.is_some(), "the alphabet holds only characters of an id");
     id.unwrap_or_else(|| unreachable!("checked above"))

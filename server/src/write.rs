@@ -13,15 +13,17 @@ use fhir_core::ids::{Instant, ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
-use fhir_store::{Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored};
+use fhir_store::{
+    Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored,
+};
 
 use tokio::sync::MutexGuard;
 
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
-pub use prepare::{check_resource, prepare};
 use prepare::{Prepared, check_preconditions};
+pub use prepare::{check_resource, prepare};
 
 /// Plans made for one request at most. Each lost attempt means that another write succeeded, and from the second on the
 /// request holds the retry lane, so more are needed only when other servers share the database.
@@ -117,7 +119,9 @@ impl Written {
     /// The complete resource; empty when deleted.
     pub fn json(&self) -> bytes::Bytes {
         match (&self.content, self.version) {
-            (Some(Content::New(body)), Some((version, updated))) => body.to_bytes(version, updated).into(),
+            (Some(Content::New(body)), Some((version, updated))) => {
+                body.to_bytes(version, updated).into()
+            }
             (Some(Content::Old(json)), _) => json.clone(),
             _ => bytes::Bytes::new(),
         }
@@ -151,20 +155,31 @@ pub struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     /// No attempt yet.
     pub fn new(server: &'a Arc<Server>) -> Self {
-        Self { server, count: 0, lane: None }
+        Self {
+            server,
+            count: 0,
+            lane: None,
+        }
     }
 
     /// Tries a plan. `None` means that something changed since it was made and a new plan is needed.
     ///
     /// # Errors
     /// What carrying out answers; `write-conflict` when others always came first
-    pub async fn submit(&mut self, access: &Access, plan: Plan) -> Result<Option<Vec<Written>>, Problem> {
+    pub async fn submit(
+        &mut self,
+        access: &Access,
+        plan: Plan,
+    ) -> Result<Option<Vec<Written>>, Problem> {
         match submit(self.server, access, plan).await {
             Ok((written, _)) => return Ok(Some(written)),
             Err(Failure::Moved) => {}
             Err(Failure::Problem(problem)) => return Err(problem),
             Err(Failure::Repeated(_)) => {
-                return Err(Problem::new(ErrorKind::MESSAGE_CONFLICT, "the message was received before"));
+                return Err(Problem::new(
+                    ErrorKind::MESSAGE_CONFLICT,
+                    "the message was received before",
+                ));
             }
         }
         self.again().await?;
@@ -179,7 +194,9 @@ impl<'a> Attempts<'a> {
         self.server.metrics.retry();
         self.count += 1;
         if self.count >= ATTEMPTS_MAX {
-            let text = format!("other writes came first {ATTEMPTS_MAX} times; read the resource again and repeat");
+            let text = format!(
+                "other writes came first {ATTEMPTS_MAX} times; read the resource again and repeat"
+            );
             return Err(Problem::new(ErrorKind::WRITE_CONFLICT, text));
         }
         if self.lane.is_none() {
@@ -205,7 +222,11 @@ pub async fn submit(
     for draft in &plan.drafts {
         let current = match draft.need {
             Need::NewId => None,
-            _ => server.store.read(&draft.key).await.map_err(|e| store_problem(&e))?,
+            _ => server
+                .store
+                .read(&draft.key)
+                .await
+                .map_err(|e| store_problem(&e))?,
         };
         check_preconditions(draft, current.as_ref())?;
         if let Need::Snapshot(version) = draft.need
@@ -216,7 +237,12 @@ pub async fn submit(
         currents.push(current);
     }
     let audit = plan.drafts.iter().map(|draft| {
-        audit::record(access, draft.interaction, action(draft.interaction), Some((draft.key.clone(), None)))
+        audit::record(
+            access,
+            draft.interaction,
+            action(draft.interaction),
+            Some((draft.key.clone(), None)),
+        )
     });
     let audit: Vec<_> = audit.collect();
     let prepared = prepare_all(server, plan.drafts, currents).await?;
@@ -236,7 +262,11 @@ async fn prepare_all(
     let bytes: usize = drafts.iter().map(size).sum();
     let server = Arc::clone(server);
     let work = move || -> Result<Vec<Prepared>, Problem> {
-        drafts.into_iter().zip(currents).map(|(draft, current)| prepare(&server, draft, current)).collect()
+        drafts
+            .into_iter()
+            .zip(currents)
+            .map(|(draft, current)| prepare(&server, draft, current))
+            .collect()
     };
     if bytes <= INLINE_BYTES_MAX {
         return Ok(work()?);
@@ -245,7 +275,11 @@ async fn prepare_all(
         Ok(result) => Ok(result?),
         Err(error) => {
             tracing::error!(%error, "preparing a write ended unexpectedly");
-            Err(Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more").into())
+            Err(Problem::new(
+                ErrorKind::INTERNAL,
+                "something unexpected happened; the server's log has more",
+            )
+            .into())
         }
     }
 }
@@ -269,16 +303,25 @@ async fn commit(
         written.push(item.written);
     }
     if changes.is_empty() && message.is_none() {
-        audit.into_iter().for_each(|record| server.reads.push(record));
+        audit
+            .into_iter()
+            .for_each(|record| server.reads.push(record));
         return Ok((written, None));
     }
-    let commit = Commit { expects, changes, audit, message };
+    let commit = Commit {
+        expects,
+        changes,
+        audit,
+        message,
+    };
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
         let Committed { results, message } = task_server.store.commit(commit).await?;
         for (place, result) in places.into_iter().zip(results) {
-            let Some(item) = written.get_mut(place) else { continue };
+            let Some(item) = written.get_mut(place) else {
+                continue;
+            };
             item.version = Some(result);
             remember(&task_server, item);
         }
@@ -289,28 +332,42 @@ async fn commit(
         Ok(Err(error)) => Err(failure(error)),
         Err(error) => {
             tracing::error!(%error, "a commit ended unexpectedly");
-            Err(Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more").into())
+            Err(Problem::new(
+                ErrorKind::INTERNAL,
+                "something unexpected happened; the server's log has more",
+            )
+            .into())
         }
     }
 }
 
 fn remember(server: &Server, item: &Written) {
     let Some(cache) = &server.cache else { return };
-    let Some((version, updated)) = item.version else { return };
+    let Some((version, updated)) = item.version else {
+        return;
+    };
     let deleted = item.effect == Effect::Deleted;
-    cache.committed(&Stored { key: item.key.clone(), version, updated, deleted, json: item.json() });
+    cache.committed(&Stored {
+        key: item.key.clone(),
+        version,
+        updated,
+        deleted,
+        json: item.json(),
+    });
 }
 
 /// What the store's refusal means to the caller.
 pub fn failure(error: CommitError) -> Failure {
     match error {
-        CommitError::VersionMoved { .. } | CommitError::ExpectationFailed { .. } | CommitError::IdTaken { .. } => {
-            Failure::Moved
-        }
+        CommitError::VersionMoved { .. }
+        | CommitError::ExpectationFailed { .. }
+        | CommitError::IdTaken { .. } => Failure::Moved,
         CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),
-        CommitError::Overloaded => {
-            Problem::new(ErrorKind::OVERLOADED, "the write queue is full; nothing was written, try again later").into()
-        }
+        CommitError::Overloaded => Problem::new(
+            ErrorKind::OVERLOADED,
+            "the write queue is full; nothing was written, try again later",
+        )
+        .into(),
         CommitError::Unavailable(_) => {
             tracing::error!(%error, "the database cannot be written");
             let text = "the database cannot be written; nothing was written, try again later";
@@ -318,7 +375,11 @@ pub fn failure(error: CommitError) -> Failure {
         }
         CommitError::Internal(_) => {
             tracing::error!(%error, "a commit failed");
-            Problem::new(ErrorKind::INTERNAL, "the write failed and nothing was written; the server's log has more").into()
+            Problem::new(
+                ErrorKind::INTERNAL,
+                "the write failed and nothing was written; the server's log has more",
+            )
+            .into()
         }
     }
 }

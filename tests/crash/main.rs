@@ -56,8 +56,7 @@ fn start(database: &Path) -> Server {
         .expect("mllp address");
     Server {
         process,
-        http,
-        mllp,
+        doors: Doors { http, mllp },
     }
 }
 
@@ -89,7 +88,7 @@ fn oru(key: &str) -> String {
 }
 
 fn load(
-    server: &Server,
+    doors: Doors,
     round: u64,
     stop: &AtomicBool,
     http: &Mutex<Vec<Sent>>,
@@ -149,9 +148,9 @@ fn count(client: &mut Client, query: &str) -> u64 {
     bundle["total"].as_u64().expect("total")
 }
 
-/// The filler number is the order's identifier on each of the two Observations of a message.
+/// The filler number identifies the order that each of the two Observations of a message is based on.
 fn filler_query(key: &str) -> String {
-    format!("identifier={key}")
+    format!("based-on:identifier=urn:id:LAB%7C{key}")
 }
 
 fn check(server: Doors, http: &[Sent], mllp: &[Sent]) {
@@ -160,7 +159,7 @@ fn check(server: Doors, http: &[Sent], mllp: &[Sent]) {
     for sent in http {
         let found = count(
             &mut client,
-            &format!("identifier=urn:oid:2.999.7.1|{}", sent.key),
+            &format!("identifier=urn:oid:2.999.7.1%7C{}", sent.key),
         );
         assert!(found <= 1, "{} is there {found} times", sent.key);
         assert!(

@@ -46,7 +46,10 @@ impl Reply<'_> {
     /// The answer as text.
     pub fn text(&self) -> String {
         let delimiters = self.header.map_or(Delimiters::STANDARD, |h| h.delimiters);
-        let mut out = Writer { delimiters, text: String::with_capacity(256) };
+        let mut out = Writer {
+            delimiters,
+            text: String::with_capacity(256),
+        };
         // 2.5.1 is what the answer to an unreadable header is written in: it has a place for every part of an error.
         let version = self.header.map_or("2.5.1", |h| h.field(12));
         let number = self.header.map_or("2.5.1", Header::version);
@@ -98,7 +101,11 @@ impl Reply<'_> {
         out.raw(self.code.as_str());
         out.raw(self.header.map_or("", Header::control_id));
         // From v2.5 on the text stands in ERR; older senders look for it in MSA-3 alone.
-        if let Some(issue) = self.errors.first().filter(|_| self.code != AckCode::Accept && released < (2, 5, 0)) {
+        if let Some(issue) = self
+            .errors
+            .first()
+            .filter(|_| self.code != AckCode::Accept && released < (2, 5, 0))
+        {
             let text = told(issue);
             out.escaped(&text);
         }
@@ -139,8 +146,20 @@ fn err(out: &mut Writer, issue: &Issue, released: (u8, u8, u8)) {
 
 /// ERL: segment, sequence, field, repetition, component, sub-component, as far as known.
 fn location(position: Option<&Position>) -> Vec<String> {
-    let Some(Position::Hl7v2 { segment, occurrence, at }) = position else { return Vec::new() };
-    let At { field, repetition, component, subcomponent } = *at;
+    let Some(Position::Hl7v2 {
+        segment,
+        occurrence,
+        at,
+    }) = position
+    else {
+        return Vec::new();
+    };
+    let At {
+        field,
+        repetition,
+        component,
+        subcomponent,
+    } = *at;
     let mut parts = vec![segment.to_string(), occurrence.to_string()];
     let numbers = [field, repetition, component, subcomponent];
     parts.extend(numbers.iter().take_while(|n| **n > 0).map(u16::to_string));
@@ -155,13 +174,17 @@ fn told(issue: &Issue) -> String {
 /// HL7 table 0357.
 fn table_0357(issue: &Issue) -> (&'static str, &'static str) {
     match issue.code.as_ref() {
-        "several-messages" | "batch" | "fragment" | "line-is-no-segment" | "no-msh" => ("100", "Segment sequence error"),
+        "several-messages" | "batch" | "fragment" | "line-is-no-segment" | "no-msh" => {
+            ("100", "Segment sequence error")
+        }
         "message-type-missing" | "control-id-missing" | "no-identity" | "required-missing" => {
             ("101", "Required field missing")
         }
-        "charset-invalid-bytes" | "charset-unknown" | "charset-uncertain" | "control-character" | "delimiters" => {
-            ("102", "Data type error")
-        }
+        "charset-invalid-bytes"
+        | "charset-unknown"
+        | "charset-uncertain"
+        | "control-character"
+        | "delimiters" => ("102", "Data type error"),
         "message-type-unsupported" => ("200", "Unsupported message type"),
         "event-unsupported" => ("201", "Unsupported event code"),
         "processing-id-unsupported" => ("202", "Unsupported processing id"),
@@ -195,7 +218,9 @@ impl Writer {
             (d.truncation, 'P'),
         ];
         for c in field.chars() {
-            let name = named.iter().find(|(byte, _)| byte.map(char::from) == Some(c));
+            let name = named
+                .iter()
+                .find(|(byte, _)| byte.map(char::from) == Some(c));
             match (name, d.escape.map(char::from)) {
                 (Some((_, name)), Some(escape)) => self.text.extend([escape, *name, escape]),
                 (Some(_), None) => self.text.push(' '),
@@ -206,7 +231,10 @@ impl Writer {
     }
 
     fn end(&mut self) {
-        let filled = self.text.trim_end_matches(char::from(self.delimiters.field)).len();
+        let filled = self
+            .text
+            .trim_end_matches(char::from(self.delimiters.field))
+            .len();
         self.text.truncate(filled);
         self.text.push('\r');
     }

@@ -31,11 +31,11 @@ pub fn split(file: &[u8]) -> Batch {
         let delimited = content.get(3).is_none_or(u8::is_ascii_punctuation);
         let envelope = delimited && matches!(id, b"FHS" | b"BHS" | b"BTS" | b"FTS");
         let header = id == b"MSH" && content.get(3).is_some_and(u8::is_ascii_punctuation);
-        if envelope || header {
-            if let Some(start) = start.take() {
-                batch.messages.push(start..line.start);
-                in_batch += 1;
-            }
+        if (envelope || header)
+            && let Some(start) = start.take()
+        {
+            batch.messages.push(start..line.start);
+            in_batch += 1;
         }
         if header {
             start = Some(line.start);
@@ -55,7 +55,9 @@ pub fn split(file: &[u8]) -> Batch {
         batch.messages.push(0..file.len());
     } else if stray {
         let text = "lines outside any message were left out";
-        batch.issues.push(Issue::new(Severity::Warning, "batch-stray-lines", text));
+        batch
+            .issues
+            .push(Issue::new(Severity::Warning, "batch-stray-lines", text));
     }
     batch
 }

@@ -8,6 +8,9 @@
 
 use encoding_rs::{DecoderResult, Encoding};
 
+use super::msh_18::{Declared, declared, msh_fields};
+pub use super::offsets::Offsets;
+pub(crate) use super::offsets::to_u32;
 use crate::issue::{Issue, Severity};
 
 /// How the text of a message was coded.
@@ -47,7 +50,8 @@ impl Charset {
                 let mut rest = text;
                 loop {
                     bytes.reserve(rest.len() * 4 + 16);
-                    let (result, read) = encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
+                    let (result, read) =
+                        encoder.encode_from_utf8_to_vec_without_replacement(rest, &mut bytes, true);
                     rest = rest.get(read..).unwrap_or("");
                     match result {
                         encoding_rs::EncoderResult::InputEmpty => return bytes,
@@ -57,73 +61,19 @@ impl Charset {
                 }
             }
             Charset::Utf16 { little_endian } => {
-                let unit = |u: u16| if little_endian { u.to_le_bytes() } else { u.to_be_bytes() };
-                std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(unit).collect()
+                let unit = |u: u16| {
+                    if little_endian {
+                        u.to_le_bytes()
+                    } else {
+                        u.to_be_bytes()
+                    }
+                };
+                std::iter::once(0xFEFF)
+                    .chain(text.encode_utf16())
+                    .flat_map(unit)
+                    .collect()
             }
         }
-    }
-}
-
-/// What MSH-18 says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Declared {
-    Empty,
-    Ascii,
-    Known(Charset),
-    Unknown,
-}
-
-impl Declared {
-    /// MSH-18 with its repetitions, in any letter case and with or without the blanks senders forget.
-    fn parse(field: &str) -> Declared {
-        let mut first = Declared::Empty;
-        for name in field.split('~') {
-            let found = Self::parse_one(name);
-            // ISO 2022 switches inside the text, so a Japanese set in any repetition decides.
-            if let Declared::Known(Charset::Coded(encoding)) = found
-                && encoding == encoding_rs::ISO_2022_JP
-            {
-                return found;
-            }
-            if first == Declared::Empty {
-                first = found;
-            }
-        }
-        first
-    }
-
-    fn parse_one(name: &str) -> Declared {
-        use encoding_rs as e;
-        let mut key = String::with_capacity(name.len());
-        key.extend(name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_uppercase()));
-        let encoding = match key.as_str() {
-            "" => return Declared::Empty,
-            "ASCII" | "USASCII" | "ISOIR6" => return Declared::Ascii,
-            // WHATWG reads ISO 8859-1 and -9 as the Windows sets that contain them; see `c1_used` for the difference.
-            "88591" | "ISO88591" | "LATIN1" | "ISOIR100" | "WINDOWS1252" | "CP1252" => e::WINDOWS_1252,
-            "88592" | "ISO88592" => e::ISO_8859_2,
-            "88593" | "ISO88593" => e::ISO_8859_3,
-            "88594" | "ISO88594" => e::ISO_8859_4,
-            "88595" | "ISO88595" => e::ISO_8859_5,
-            "88596" | "ISO88596" => e::ISO_8859_6,
-            "88597" | "ISO88597" => e::ISO_8859_7,
-            "88598" | "ISO88598" => e::ISO_8859_8,
-            "88599" | "ISO88599" => e::WINDOWS_1254,
-            "885910" | "ISO885910" => e::ISO_8859_10,
-            "885911" | "ISO885911" => e::WINDOWS_874,
-            "885913" | "ISO885913" => e::ISO_8859_13,
-            "885914" | "ISO885914" => e::ISO_8859_14,
-            "885915" | "ISO885915" => e::ISO_8859_15,
-            "885916" | "ISO885916" => e::ISO_8859_16,
-            "UNICODEUTF8" | "UTF8" => e::UTF_8,
-            "UNICODE" | "UNICODEUTF16" | "UTF16" => return Declared::Known(Charset::Utf16 { little_endian: false }),
-            "ISOIR13" | "ISOIR14" | "ISOIR87" | "ISOIR159" | "JAS2020" | "JISX0202" => e::ISO_2022_JP,
-            "GB180302000" | "GB18030" => e::GB18030,
-            "BIG5" => e::BIG5,
-            "KSX1001" | "KSC5601" => e::EUC_KR,
-            _ => return Declared::Unknown,
-        };
-        Declared::Known(Charset::Coded(encoding))
     }
 }
 
@@ -138,7 +88,10 @@ pub struct Fallback {
 
 impl Default for Fallback {
     fn default() -> Self {
-        Self { undeclared: Charset::WINDOWS_1252, misdeclared: None }
+        Self {
+            undeclared: Charset::WINDOWS_1252,
+            misdeclared: None,
+        }
     }
 }
 
@@ -153,46 +106,30 @@ pub struct Decoded<'a> {
     pub offsets: Offsets,
 }
 
-/// From a place in the decoded text to the raw bytes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Offsets {
-    /// Bytes before the text: a byte order mark.
-    start: u32,
-    /// (place in the text, place in the raw bytes); from there on one byte is one byte, until the next.
-    steps: Vec<(u32, u32)>,
-}
-
-impl Offsets {
-    /// The raw byte of a place in the text.
-    pub fn raw(&self, text: u32) -> u32 {
-        let after = self.steps.partition_point(|(at, _)| *at <= text);
-        match after.checked_sub(1).and_then(|i| self.steps.get(i)) {
-            Some((at, raw)) => raw.saturating_add(text - at),
-            None => self.start.saturating_add(text),
-        }
-    }
-
-    /// Notes where the text goes on, unless that follows from the step before.
-    fn note(&mut self, text: usize, raw: usize) {
-        let (text, raw) = (to_u32(text), to_u32(raw));
-        if self.raw(text) != raw {
-            self.steps.push((text, raw));
-        }
-    }
-}
-
 /// Reads the bytes of one message.
 ///
 /// # Errors
 /// An issue naming MSH-18 when the character set is unknown or the bytes are not in it.
-pub fn decode<'a>(raw: &'a [u8], fallback: &Fallback, issues: &mut Vec<Issue>) -> Result<Decoded<'a>, Issue> {
+pub fn decode<'a>(
+    raw: &'a [u8],
+    fallback: &Fallback,
+    issues: &mut Vec<Issue>,
+) -> Result<Decoded<'a>, Issue> {
     if let Some((start, little_endian)) = utf16_start(raw) {
         return utf16(raw, start, little_endian);
     }
-    let start = if raw.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+    let start = if raw.starts_with(b"\xEF\xBB\xBF") {
+        3
+    } else {
+        0
+    };
     let body = raw.get(start..).unwrap_or_default();
     if start > 0 {
-        issues.push(tolerated("byte-order-mark", "a byte order mark stood before the message and was left out", 0));
+        issues.push(tolerated(
+            "byte-order-mark",
+            "a byte order mark stood before the message and was left out",
+            0,
+        ));
         return match std::str::from_utf8(body) {
             Ok(text) => Ok(plain(text, start)),
             Err(e) => Err(invalid(start + e.valid_up_to())),
@@ -213,11 +150,20 @@ pub fn decode<'a>(raw: &'a [u8], fallback: &Fallback, issues: &mut Vec<Issue>) -
             }
             Declared::Ascii | Declared::Empty => Charset::UTF_8,
         };
-        return Ok(Decoded { text: text.into(), charset, offsets: Offsets::default() });
+        return Ok(Decoded {
+            text: text.into(),
+            charset,
+            offsets: Offsets::default(),
+        });
     }
     match declared(body) {
         Declared::Empty => Ok(undeclared(body, fallback, "charset-undeclared", issues)?),
-        Declared::Ascii => Ok(undeclared(body, fallback, "charset-not-as-declared", issues)?),
+        Declared::Ascii => Ok(undeclared(
+            body,
+            fallback,
+            "charset-not-as-declared",
+            issues,
+        )?),
         Declared::Unknown => Err(unknown(Severity::Error)),
         Declared::Known(charset) => as_declared(body, charset, fallback, issues),
     }
@@ -233,7 +179,11 @@ fn undeclared<'a>(
     let offset = to_u32(body.iter().position(|b| !b.is_ascii()).unwrap_or(0));
     match std::str::from_utf8(body) {
         Ok(text) => {
-            issues.push(tolerated(code, "characters beyond ASCII are not declared in MSH-18; read as UTF-8", offset));
+            issues.push(tolerated(
+                code,
+                "characters beyond ASCII are not declared in MSH-18; read as UTF-8",
+                offset,
+            ));
             Ok(plain(text, 0))
         }
         Err(_) => {
@@ -282,14 +232,20 @@ fn as_declared<'a>(
     }
 }
 
-fn coded<'a>(body: &'a [u8], charset: Charset, issues: &mut Vec<Issue>) -> Result<Decoded<'a>, Issue> {
+fn coded<'a>(
+    body: &'a [u8],
+    charset: Charset,
+    issues: &mut Vec<Issue>,
+) -> Result<Decoded<'a>, Issue> {
     let encoding = match charset {
         Charset::Coded(encoding) => encoding,
         // Real UTF-16 was found by its first bytes; bytes that are not UTF-16 cannot be read as such.
         Charset::Utf16 { .. } => return Err(invalid(0)),
     };
     if encoding == encoding_rs::UTF_8 {
-        return std::str::from_utf8(body).map(|text| plain(text, 0)).map_err(|e| invalid(e.valid_up_to()));
+        return std::str::from_utf8(body)
+            .map(|text| plain(text, 0))
+            .map_err(|e| invalid(e.valid_up_to()));
     }
     let (text, offsets) = if encoding.is_single_byte() {
         single_byte(body, encoding)?
@@ -299,12 +255,19 @@ fn coded<'a>(body: &'a [u8], charset: Charset, issues: &mut Vec<Issue>) -> Resul
     if encoding == encoding_rs::WINDOWS_1252 || encoding == encoding_rs::WINDOWS_1254 {
         c1_used(body, issues)?;
     }
-    Ok(Decoded { text: text.into(), charset, offsets })
+    Ok(Decoded {
+        text: text.into(),
+        charset,
+        offsets,
+    })
 }
 
 /// Bytes 0x80 to 0x9F are no characters in ISO 8859 and letters or quotes in Windows sets; five are neither.
 fn c1_used(body: &[u8], issues: &mut Vec<Issue>) -> Result<(), Issue> {
-    if let Some(at) = body.iter().position(|b| matches!(b, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D)) {
+    if let Some(at) = body
+        .iter()
+        .position(|b| matches!(b, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D))
+    {
         return Err(invalid(at));
     }
     if let Some(at) = body.iter().position(|b| matches!(b, 0x80..=0x9F)) {
@@ -318,7 +281,9 @@ fn single_byte(body: &[u8], encoding: &'static Encoding) -> Result<(String, Offs
     match encoding.decode_without_bom_handling_and_without_replacement(body) {
         None => {
             let (text, _) = encoding.decode_without_bom_handling(body);
-            Err(invalid(text.chars().position(|c| c == '\u{FFFD}').unwrap_or(0)))
+            Err(invalid(
+                text.chars().position(|c| c == '\u{FFFD}').unwrap_or(0),
+            ))
         }
         Some(text) => {
             let mut offsets = Offsets::default();
@@ -343,8 +308,11 @@ fn multi_byte(body: &[u8], encoding: &'static Encoding) -> Result<(String, Offse
     for (at, byte) in body.iter().enumerate() {
         let before = text.len();
         text.reserve(CHARACTER_BYTES_MAX);
-        let (result, _) =
-            decoder.decode_to_string_without_replacement(std::slice::from_ref(byte), &mut text, false);
+        let (result, _) = decoder.decode_to_string_without_replacement(
+            std::slice::from_ref(byte),
+            &mut text,
+            false,
+        );
         if let DecoderResult::Malformed(..) = result {
             return Err(invalid(start));
         }
@@ -354,7 +322,10 @@ fn multi_byte(body: &[u8], encoding: &'static Encoding) -> Result<(String, Offse
         }
     }
     text.reserve(CHARACTER_BYTES_MAX);
-    match decoder.decode_to_string_without_replacement(&[], &mut text, true).0 {
+    match decoder
+        .decode_to_string_without_replacement(&[], &mut text, true)
+        .0
+    {
         DecoderResult::Malformed(..) => Err(invalid(start)),
         _ => Ok((text, offsets)),
     }
@@ -373,7 +344,7 @@ fn utf16_start(raw: &[u8]) -> Option<(usize, bool)> {
 
 fn utf16<'a>(raw: &[u8], start: usize, little_endian: bool) -> Result<Decoded<'a>, Issue> {
     let mut text = String::with_capacity(raw.len());
-    let mut offsets = Offsets { start: to_u32(start), steps: Vec::new() };
+    let mut offsets = Offsets::from_byte(start);
     let pairs = raw.get(start..).unwrap_or_default().chunks(2);
     let units = pairs.map(|pair| match pair {
         [a, b] if little_endian => u16::from_le_bytes([*a, *b]),
@@ -388,26 +359,19 @@ fn utf16<'a>(raw: &[u8], start: usize, little_endian: bool) -> Result<Decoded<'a
         text.push(c);
         at += 2 * c.len_utf16();
     }
-    Ok(Decoded { text: text.into(), charset: Charset::Utf16 { little_endian }, offsets })
+    Ok(Decoded {
+        text: text.into(),
+        charset: Charset::Utf16 { little_endian },
+        offsets,
+    })
 }
 
 fn plain(text: &str, start: usize) -> Decoded<'_> {
-    let offsets = Offsets { start: to_u32(start), steps: Vec::new() };
-    Decoded { text: text.into(), charset: Charset::UTF_8, offsets }
-}
-
-/// MSH-18 of undecoded bytes. Its names are ASCII; a trail byte that looks like a delimiter can only shift it, so
-/// the first later field that names a character set counts too, and `agrees` has the last word.
-fn declared(body: &[u8]) -> Declared {
-    let fields = msh_fields(body);
-    let direct = fields.get(17).map_or(Declared::Empty, |f| Declared::parse(f));
-    if direct != Declared::Empty && direct != Declared::Unknown {
-        return direct;
-    }
-    let shifted = fields.iter().skip(18).map(|f| Declared::parse(f)).find(|d| matches!(d, Declared::Known(_)));
-    match shifted {
-        Some(found) if !body.is_ascii() => found,
-        _ => direct,
+    let offsets = Offsets::from_byte(start);
+    Decoded {
+        text: text.into(),
+        charset: Charset::UTF_8,
+        offsets,
     }
 }
 
@@ -417,25 +381,13 @@ fn agrees(decoded: &Decoded<'_>, charset: Charset) -> bool {
     matches!(fields.get(17).map(|f| Declared::parse(f)), Some(Declared::Known(found)) if found == charset)
 }
 
-/// The fields of MSH, MSH-1 first, read as far as ASCII goes.
-fn msh_fields(body: &[u8]) -> Vec<String> {
-    /// More fields than MSH has, with room for shifted ones.
-    const FIELDS_MAX: usize = 64;
-    let Some(start) = memchr::memmem::find(body, b"MSH") else { return Vec::new() };
-    let rest = body.get(start + 3..).unwrap_or_default();
-    let Some(separator) = rest.first().copied() else { return Vec::new() };
-    let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
-    let line = rest.get(..end).unwrap_or_default();
-    // The part before the first separator is empty and stands for MSH-1.
-    line.split(|b| *b == separator).take(FIELDS_MAX).map(|f| String::from_utf8_lossy(f).into_owned()).collect()
-}
-
 fn tolerated(code: &'static str, text: &'static str, offset: u32) -> Issue {
     Issue::new(Severity::Warning, code, text).at_byte(offset)
 }
 
 fn mislabelled() -> Issue {
-    let text = "the bytes are not in the character set of MSH-18; read in another by a documented rule";
+    let text =
+        "the bytes are not in the character set of MSH-18; read in another by a documented rule";
     Issue::new(Severity::Warning, "charset-not-as-declared", text).at_field(18)
 }
 
@@ -446,10 +398,7 @@ fn unknown(severity: Severity) -> Issue {
 
 fn invalid(offset: usize) -> Issue {
     let text = "the bytes are not in the character set of MSH-18; correct MSH-18 or the bytes";
-    Issue::new(Severity::Error, "charset-invalid-bytes", text).at_field(18).at_byte(to_u32(offset))
-}
-
-/// Messages are limited to far less than 4 GiB, so this never saturates in practice.
-pub(crate) fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+    Issue::new(Severity::Error, "charset-invalid-bytes", text)
+        .at_field(18)
+        .at_byte(to_u32(offset))
 }

@@ -70,16 +70,27 @@ impl Dtm {
         let (digits, fraction) = match local.split_once('.') {
             None => (local, ""),
             // One to four digits are HL7's; more are kept all the same, as some devices send microseconds.
-            Some((digits, fraction)) if (1..=9).contains(&fraction.len()) && digits.len() == 14 => (digits, fraction),
+            Some((digits, fraction)) if (1..=9).contains(&fraction.len()) && digits.len() == 14 => {
+                (digits, fraction)
+            }
             Some(_) => return None,
         };
-        if !digits.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) || !fits(digits.len()) {
+        if !digits
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|b| b.is_ascii_digit())
+            || !fits(digits.len())
+        {
             return None;
         }
         let year = digits.get(..4)?.parse::<u16>().ok().filter(|y| *y > 0)?;
         let part = |at: usize, least: u8, most: u8| match digits.get(at..at + 2) {
             None => Some(None),
-            Some(text) => text.parse::<u8>().ok().filter(|n| (least..=most).contains(n)).map(Some),
+            Some(text) => text
+                .parse::<u8>()
+                .ok()
+                .filter(|n| (least..=most).contains(n))
+                .map(Some),
         };
         let dtm = Dtm {
             year,
@@ -109,7 +120,10 @@ impl Dtm {
             minute: small(utc.minute()),
             second: small(utc.second()),
             fraction: String::new(),
-            offset: Some(Offset { minutes: 0, negative: false }),
+            offset: Some(Offset {
+                minutes: 0,
+                negative: false,
+            }),
         }
     }
 
@@ -141,17 +155,29 @@ fn parse_offset(text: &str) -> Option<Offset> {
     /// Line islands, Kiribati: no place is further from UTC.
     const HOURS_MAX: i16 = 14;
     let negative = text.starts_with('-');
-    let digits = text.get(1..).filter(|d| d.len() == 4 && d.bytes().all(|b| b.is_ascii_digit()))?;
-    let hours = digits.get(..2)?.parse::<i16>().ok().filter(|h| *h <= HOURS_MAX)?;
+    let digits = text
+        .get(1..)
+        .filter(|d| d.len() == 4 && d.bytes().all(|b| b.is_ascii_digit()))?;
+    let hours = digits
+        .get(..2)?
+        .parse::<i16>()
+        .ok()
+        .filter(|h| *h <= HOURS_MAX)?;
     let minutes = digits.get(2..)?.parse::<i16>().ok().filter(|m| *m < 60)?;
     let total = hours * 60 + minutes;
-    Some(Offset { minutes: if negative { -total } else { total }, negative })
+    Some(Offset {
+        minutes: if negative { -total } else { total },
+        negative,
+    })
 }
 
 impl fmt::Display for Dtm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}", self.year)?;
-        for part in [self.month, self.day, self.hour, self.minute, self.second].into_iter().flatten() {
+        for part in [self.month, self.day, self.hour, self.minute, self.second]
+            .into_iter()
+            .flatten()
+        {
             write!(f, "{part:02}")?;
         }
         if !self.fraction.is_empty() {
@@ -161,7 +187,12 @@ impl fmt::Display for Dtm {
             None => Ok(()),
             Some(Offset { minutes, negative }) => {
                 let sign = if negative { '-' } else { '+' };
-                write!(f, "{sign}{:02}{:02}", minutes.abs() / 60, minutes.abs() % 60)
+                write!(
+                    f,
+                    "{sign}{:02}{:02}",
+                    minutes.abs() / 60,
+                    minutes.abs() % 60
+                )
             }
         }
     }

@@ -36,8 +36,12 @@ pub fn unescape<'t>(
     charset: Charset,
     odd: &mut impl FnMut(Oddity),
 ) -> Cow<'t, str> {
-    let Some(escape) = delimiters.escape else { return Cow::Borrowed(text) };
-    let Some(first) = memchr::memchr(escape, text.as_bytes()) else { return Cow::Borrowed(text) };
+    let Some(escape) = delimiters.escape else {
+        return Cow::Borrowed(text);
+    };
+    let Some(first) = memchr::memchr(escape, text.as_bytes()) else {
+        return Cow::Borrowed(text);
+    };
     let mut plain = String::with_capacity(text.len());
     plain.push_str(text.get(..first).unwrap_or(""));
     let mut rest = text.get(first + 1..).unwrap_or("");
@@ -132,14 +136,18 @@ fn verbatim(body: &str, delimiters: &Delimiters, plain: &mut String) {
 
 /// `.sp<n>`, `.br`, `.fi`, `.nf`, `.in<n>`, `.ti<n>`, `.sk<n>`, `.ce`; false when it is none of them.
 fn formatting(body: &str, plain: &mut String, odd: &mut impl FnMut(Oddity)) -> bool {
-    let Some((name, number)) = body.split_at_checked(3) else { return false };
+    let Some((name, number)) = body.split_at_checked(3) else {
+        return false;
+    };
     let (signed, digits) = match number.strip_prefix(['+', '-']) {
         Some(digits) => (true, digits),
         None => (false, number),
     };
     let count = match digits {
         "" if !signed => Some(1),
-        _ if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse::<usize>().ok().filter(|n| *n <= SKIP_MAX),
+        _ if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse::<usize>().ok().filter(|n| *n <= SKIP_MAX)
+        }
         _ => None,
     };
     let Some(count) = count else { return false };
@@ -160,12 +168,16 @@ fn formatting(body: &str, plain: &mut String, odd: &mut impl FnMut(Oddity)) -> b
 }
 
 fn is_hexadecimal(digits: &[u8]) -> bool {
-    !digits.is_empty() && digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit)
+    !digits.is_empty() && digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// The bytes as text of the message's character set; `None` when they are none, or control characters.
 fn hexadecimal(digits: &[u8], charset: Charset) -> Option<String> {
-    let value = |digit: &u8| char::from(*digit).to_digit(16).and_then(|v| u8::try_from(v).ok());
+    let value = |digit: &u8| {
+        char::from(*digit)
+            .to_digit(16)
+            .and_then(|v| u8::try_from(v).ok())
+    };
     let byte = |pair: &[u8]| match pair {
         [high, low] => Some(value(high)? << 4 | value(low)?),
         _ => None,

@@ -37,20 +37,32 @@ enum Agreement {
 }
 
 fn compare(message: &Message<'_>, text: &str) -> Agreement {
-    let Ok(parsed) = hl7_parser::Message::parse(text) else { return Agreement::Differs(0) };
+    let Ok(parsed) = hl7_parser::Message::parse(text) else {
+        return Agreement::Differs(0);
+    };
     let mut other = parsed.segments();
     let mut consumed = 0;
     for (index, segment) in message.segments.iter().enumerate() {
-        let Some(found) = other.next() else { return Agreement::Differs(index) };
-        let expected = usize::try_from(segment.fields).unwrap_or(usize::MAX).max(fields_least(index));
+        let Some(found) = other.next() else {
+            return Agreement::Differs(index);
+        };
+        let expected = usize::try_from(segment.fields)
+            .unwrap_or(usize::MAX)
+            .max(fields_least(index));
         if found.name != segment.id.as_str() || found.fields().count() != expected {
             return Agreement::Differs(index);
         }
         consumed += found.raw_value().len() + 1;
     }
     // hl7-parser stops without a word at the first line it cannot read.
-    let complete = other.next().is_none() && parsed.raw_value().len() == text.len() && consumed == text.len() + 1;
-    if complete { Agreement::Same } else { Agreement::Differs(message.segments.len().saturating_sub(1)) }
+    let complete = other.next().is_none()
+        && parsed.raw_value().len() == text.len()
+        && consumed == text.len() + 1;
+    if complete {
+        Agreement::Same
+    } else {
+        Agreement::Differs(message.segments.len().saturating_sub(1))
+    }
 }
 
 /// Fields hl7-parser sees in a segment without any: MSH-1 to MSH-3, or one.
@@ -84,13 +96,21 @@ fn plain_form(message: &Message<'_>) -> String {
 
 /// MSH from the separator behind MSH-2.
 fn after_msh_2<'t>(message: &Message<'t>, segment: &Segment) -> &'t str {
-    let encoding = message.leaves_of(segment).get(1).map_or(segment.span.end, |leaf| leaf.span.end);
+    let encoding = message
+        .leaves_of(segment)
+        .get(1)
+        .map_or(segment.span.end, |leaf| leaf.span.end);
     message.text_at(&(encoding..segment.span.end))
 }
 
 /// Exactly four encoding characters: `#` is left out, missing ones are filled with characters that delimit no field.
 fn four(delimiters: &Delimiters) -> [u8; 4] {
-    let declared = [Some(delimiters.component), delimiters.repetition, delimiters.escape, delimiters.subcomponent];
+    let declared = [
+        Some(delimiters.component),
+        delimiters.repetition,
+        delimiters.escape,
+        delimiters.subcomponent,
+    ];
     let mut free = b"^~\\&!$%*+;=?@"
         .iter()
         .copied()
@@ -104,7 +124,12 @@ fn differs(message: &Message<'_>, index: usize) -> Issue {
     match message.segments.get(index) {
         None => issue,
         Some(segment) => {
-            let same = message.segments.iter().take(index + 1).filter(|s| s.id == segment.id).count();
+            let same = message
+                .segments
+                .iter()
+                .take(index + 1)
+                .filter(|s| s.id == segment.id)
+                .count();
             issue.at_segment(segment.id.as_str(), to_u32(same), At::new(0, 0, 0, 0))
         }
     }

@@ -19,7 +19,11 @@ impl Header {
         /// MSH has 28 fields in v2.9; more are not looked at here.
         const FIELDS_MAX: usize = 40;
         let rest = line.get(3..).unwrap_or("");
-        let fields = rest.split(char::from(delimiters.field)).take(FIELDS_MAX).map(str::to_owned).collect();
+        let fields = rest
+            .split(char::from(delimiters.field))
+            .take(FIELDS_MAX)
+            .map(str::to_owned)
+            .collect();
         Header { delimiters, fields }
     }
 
@@ -32,7 +36,10 @@ impl Header {
         let start = memchr::memmem::find(raw.get(..START_MAX.min(raw.len()))?, b"MSH")?;
         let rest = raw.get(start..)?;
         let rest = rest.get(..LENGTH_MAX.min(rest.len()))?;
-        let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|b| matches!(b, b'\r' | b'\n'))
+            .unwrap_or(rest.len());
         let text = String::from_utf8_lossy(rest.get(..end)?).into_owned();
         let delimiters = Delimiters::of(&text, &mut Vec::new()).ok()?;
         let mut header = Header::of(&text, delimiters);
@@ -46,7 +53,10 @@ impl Header {
 
     /// A field by its number; empty when absent.
     pub fn field(&self, number: usize) -> &str {
-        number.checked_sub(1).and_then(|i| self.fields.get(i)).map_or("", String::as_str)
+        number
+            .checked_sub(1)
+            .and_then(|i| self.fields.get(i))
+            .map_or("", String::as_str)
     }
 
     /// A component of the first repetition of a field; empty when absent, or HL7 null.
@@ -56,7 +66,9 @@ impl Header {
             Some(byte) => text.split(char::from(byte)).next().unwrap_or(""),
             None => text,
         };
-        let found = first.split(char::from(self.delimiters.component)).nth(component.saturating_sub(1));
+        let found = first
+            .split(char::from(self.delimiters.component))
+            .nth(component.saturating_sub(1));
         found.filter(|text| *text != "\"\"").unwrap_or("")
     }
 
@@ -67,7 +79,8 @@ impl Header {
 
     /// MSH-9 with `^` between its components.
     pub fn message_type(&self) -> String {
-        self.field(9).replace(char::from(self.delimiters.component), "^")
+        self.field(9)
+            .replace(char::from(self.delimiters.component), "^")
     }
 
     /// MSH-12.1.
@@ -89,7 +102,9 @@ pub fn release(version: &str) -> Option<(u8, u8, u8)> {
     let mut parts = version.trim().splitn(3, '.');
     let mut part = |default: Option<u8>| match parts.next() {
         None => default,
-        Some(text) if text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+        Some(text) if text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().ok()
+        }
         Some(_) => None,
     };
     Some((part(None)?, part(None)?, part(Some(0))?))
@@ -97,5 +112,6 @@ pub fn release(version: &str) -> Option<(u8, u8, u8)> {
 
 /// The versions of HL7 v2 there are.
 pub const VERSIONS: &[&str] = &[
-    "2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2", "2.9", "2.9.1",
+    "2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1",
+    "2.8.2", "2.9", "2.9.1",
 ];

@@ -16,6 +16,7 @@ use std::ops::Range;
 use mappings::{At, SegmentId};
 
 use super::charset::{Offsets, to_u32};
+use super::faults::{Fault, Tolerated};
 use super::tokenize::Delimiters;
 use crate::issue::{Issue, Severity};
 
@@ -24,19 +25,21 @@ pub const SEGMENTS_MAX: usize = 50_000;
 
 /// Segment identifiers of v2.1 to v2.9, sorted: only these are recognised in lower case or without fields.
 const KNOWN: &[&str] = &[
-    "ABS", "ACC", "ADD", "ADJ", "AFF", "AIG", "AIL", "AIP", "AIS", "AL1", "APR", "ARQ", "ARV", "AUT", "BHS", "BLC",
-    "BLG", "BPO", "BPX", "BTS", "BTX", "BUI", "CDM", "CDO", "CER", "CM0", "CM1", "CM2", "CNS", "CON", "CSP", "CSR",
-    "CSS", "CTD", "CTI", "CTR", "DB1", "DEV", "DG1", "DMI", "DON", "DPS", "DRG", "DSC", "DSP", "DST", "ECD", "ECR",
-    "EDU", "EQL", "EQP", "EQU", "ERQ", "ERR", "EVN", "FAC", "FHS", "FT1", "FTS", "GOL", "GP1", "GP2", "GT1", "IAM",
-    "IAR", "IIM", "ILT", "IN1", "IN2", "IN3", "INV", "IPC", "IPR", "ISD", "ITM", "IVC", "IVT", "LAN", "LCC", "LCH",
-    "LDP", "LOC", "LRL", "MCP", "MFA", "MFE", "MFI", "MRG", "MSA", "MSH", "NCK", "NDS", "NK1", "NPU", "NSC", "NST",
-    "NTE", "OBR", "OBX", "ODS", "ODT", "OH1", "OH2", "OH3", "OH4", "OM1", "OM2", "OM3", "OM4", "OM5", "OM6", "OM7",
-    "OMC", "ORC", "ORG", "OVR", "PAC", "PCE", "PCR", "PD1", "PDA", "PDC", "PEO", "PES", "PID", "PKG", "PM1", "PMT",
-    "PR1", "PRA", "PRB", "PRC", "PRD", "PRT", "PSG", "PSH", "PSL", "PSS", "PTH", "PV1", "PV2", "PYE", "QAK", "QID",
-    "QPD", "QRD", "QRF", "QRI", "RCP", "RDF", "RDT", "REL", "RF1", "RFI", "RGS", "RMI", "ROL", "RQ1", "RQD", "RXA",
-    "RXC", "RXD", "RXE", "RXG", "RXO", "RXR", "RXV", "SAC", "SCD", "SCH", "SCP", "SDD", "SFT", "SGH", "SGT", "SHP",
-    "SID", "SLT", "SPM", "SPR", "STF", "STZ", "TCC", "TCD", "TQ1", "TQ2", "TXA", "UAC", "UB1", "UB2", "URD", "URS",
-    "VAR", "VTQ",
+    "ABS", "ACC", "ADD", "ADJ", "AFF", "AIG", "AIL", "AIP", "AIS", "AL1", "APR", "ARQ", "ARV",
+    "AUT", "BHS", "BLC", "BLG", "BPO", "BPX", "BTS", "BTX", "BUI", "CDM", "CDO", "CER", "CM0",
+    "CM1", "CM2", "CNS", "CON", "CSP", "CSR", "CSS", "CTD", "CTI", "CTR", "DB1", "DEV", "DG1",
+    "DMI", "DON", "DPS", "DRG", "DSC", "DSP", "DST", "ECD", "ECR", "EDU", "EQL", "EQP", "EQU",
+    "ERQ", "ERR", "EVN", "FAC", "FHS", "FT1", "FTS", "GOL", "GP1", "GP2", "GT1", "IAM", "IAR",
+    "IIM", "ILT", "IN1", "IN2", "IN3", "INV", "IPC", "IPR", "ISD", "ITM", "IVC", "IVT", "LAN",
+    "LCC", "LCH", "LDP", "LOC", "LRL", "MCP", "MFA", "MFE", "MFI", "MRG", "MSA", "MSH", "NCK",
+    "NDS", "NK1", "NPU", "NSC", "NST", "NTE", "OBR", "OBX", "ODS", "ODT", "OH1", "OH2", "OH3",
+    "OH4", "OM1", "OM2", "OM3", "OM4", "OM5", "OM6", "OM7", "OMC", "ORC", "ORG", "OVR", "PAC",
+    "PCE", "PCR", "PD1", "PDA", "PDC", "PEO", "PES", "PID", "PKG", "PM1", "PMT", "PR1", "PRA",
+    "PRB", "PRC", "PRD", "PRT", "PSG", "PSH", "PSL", "PSS", "PTH", "PV1", "PV2", "PYE", "QAK",
+    "QID", "QPD", "QRD", "QRF", "QRI", "RCP", "RDF", "RDT", "REL", "RF1", "RFI", "RGS", "RMI",
+    "ROL", "RQ1", "RQD", "RXA", "RXC", "RXD", "RXE", "RXG", "RXO", "RXR", "RXV", "SAC", "SCD",
+    "SCH", "SCP", "SDD", "SFT", "SGH", "SGT", "SHP", "SID", "SLT", "SPM", "SPR", "STF", "STZ",
+    "TCC", "TCD", "TQ1", "TQ2", "TXA", "UAC", "UB1", "UB2", "URD", "URS", "VAR", "VTQ",
 ];
 
 /// The segments of a message as places in its text.
@@ -74,7 +77,9 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
     let inner = text.get(body.clone()).unwrap_or("");
     if !inner.starts_with("MSH") {
         let text = "the message does not start with MSH; send one HL7 v2 message in each frame";
-        return Err(Issue::new(Severity::Error, "no-msh", text).at_byte(offsets.raw(to_u32(body.start))));
+        return Err(
+            Issue::new(Severity::Error, "no-msh", text).at_byte(offsets.raw(to_u32(body.start)))
+        );
     }
     let delimiters = Delimiters::of(inner, issues)?;
     let mut reader = Reader {
@@ -83,7 +88,11 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
         delimiters,
         has_cr: memchr::memchr(b'\r', inner.as_bytes()).is_some(),
         tolerated: Tolerated::default(),
-        lines: Lines { delimiters, segments: Vec::new(), local: Vec::new() },
+        lines: Lines {
+            delimiters,
+            segments: Vec::new(),
+            local: Vec::new(),
+        },
     };
     let mut at = body.start;
     while at < body.end {
@@ -91,22 +100,46 @@ pub fn normalise(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Resu
         reader.take(at..end)?;
         at = next;
     }
-    no_control_characters(text, &body, offsets)?;
+    for span in reader
+        .lines
+        .segments
+        .iter()
+        .map(|s| &s.span)
+        .chain(&reader.lines.local)
+    {
+        no_control_characters(text, span, offsets)?;
+    }
     reader.tolerated.report(offsets, issues);
     Ok(reader.lines)
 }
 
 /// The message without framing bytes, byte order marks and blanks around it.
 fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> {
-    let blank = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}');
+    let blank = |c: char| {
+        matches!(
+            c,
+            '\0' | ' ' | '\t' | '\r' | '\n' | '\u{0B}' | '\u{1C}' | '\u{FEFF}'
+        )
+    };
     let start = text.len() - text.trim_start_matches(blank).len();
-    let end = start + text.get(start..).unwrap_or("").trim_end_matches(blank).len();
+    let end = start
+        + text
+            .get(start..)
+            .unwrap_or("")
+            .trim_end_matches(blank)
+            .len();
     if start > 0 {
         let framed = text.get(..start).unwrap_or("").contains('\u{0B}');
         let (code, text) = if framed {
-            ("framing-bytes", "framing bytes stood around the message and were left out")
+            (
+                "framing-bytes",
+                "framing bytes stood around the message and were left out",
+            )
         } else {
-            ("blank-before-message", "blanks stood before the message and were left out")
+            (
+                "blank-before-message",
+                "blanks stood before the message and were left out",
+            )
         };
         issues.push(Issue::new(Severity::Warning, code, text).at_byte(offsets.raw(0)));
     }
@@ -114,14 +147,17 @@ fn trim(text: &str, offsets: &Offsets, issues: &mut Vec<Issue>) -> Range<usize> 
 }
 
 /// FHIR strings hold no control characters but tab and line ends, and HL7 v2 texts have to escape them.
-fn no_control_characters(text: &str, body: &Range<usize>, offsets: &Offsets) -> Result<(), Issue> {
-    let bytes = text.as_bytes().get(body.clone()).unwrap_or_default();
+fn no_control_characters(text: &str, span: &Range<u32>, offsets: &Offsets) -> Result<(), Issue> {
+    let bytes = text
+        .as_bytes()
+        .get(span.start as usize..span.end as usize)
+        .unwrap_or_default();
     let odd = |b: &u8| *b < 0x20 && !matches!(b, b'\t' | b'\r' | b'\n') || *b == 0x7F;
     match bytes.iter().position(odd) {
         None => Ok(()),
         Some(at) => {
             let text = "a control character stands in the message; send it escaped as \\Xhh\\ or leave it out";
-            let offset = offsets.raw(to_u32(body.start + at));
+            let offset = offsets.raw(span.start.saturating_add(to_u32(at)));
             Err(Issue::new(Severity::Error, "control-character", text).at_byte(offset))
         }
     }
@@ -143,9 +179,14 @@ impl Reader<'_> {
         let mut from = at;
         loop {
             let rest = bytes.get(from..end).unwrap_or_default();
-            let Some(found) = memchr::memchr2(b'\r', b'\n', rest) else { return (end, end) };
+            let Some(found) = memchr::memchr2(b'\r', b'\n', rest) else {
+                return (end, end);
+            };
             let stop = from + found;
-            let pair = (bytes.get(stop), bytes.get(stop + 1).filter(|_| stop + 1 < end));
+            let pair = (
+                bytes.get(stop),
+                bytes.get(stop + 1).filter(|_| stop + 1 < end),
+            );
             match pair {
                 (Some(b'\r'), Some(b'\n')) => {
                     self.tolerated.note(Fault::CrLf, stop);
@@ -168,11 +209,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Does a blank line or a segment with its separator start here?
+    /// Does a segment with its separator start here, after blanks and blank lines at most?
     fn starts_line(&self, at: usize, end: usize) -> bool {
         let rest = self.text.get(at..end).unwrap_or("");
-        let rest = rest.trim_start_matches([' ', '\t']);
-        rest.is_empty() || rest.starts_with(['\r', '\n']) || {
+        let rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        rest.is_empty() || {
             let id = rest.get(..3).and_then(SegmentId::parse);
             id.is_some() && rest.as_bytes().get(3) == Some(&self.delimiters.field)
         }
@@ -181,7 +222,8 @@ impl Reader<'_> {
     fn take(&mut self, line: Range<usize>) -> Result<(), Issue> {
         let whole = self.text.get(line.clone()).unwrap_or("");
         let content = whole.trim_start_matches([' ', '\t']);
-        if content.is_empty() {
+        // NUL pads records of old files; a line of nothing else holds nothing.
+        if content.trim_matches('\0').is_empty() {
             self.tolerated.note(Fault::BlankLine, line.start);
             return Ok(());
         }
@@ -212,7 +254,10 @@ impl Reader<'_> {
 
     fn kind(&self, line: &str) -> Option<Kind> {
         let bytes = line.as_bytes();
-        let length = bytes.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
+        let length = bytes
+            .iter()
+            .take_while(|b| b.is_ascii_alphanumeric())
+            .count();
         let after = bytes.get(length);
         let ends = after == Some(&self.delimiters.field);
         if !ends && after.is_some() {
@@ -222,8 +267,11 @@ impl Reader<'_> {
         if length != 3 {
             /// Longer words before a separator are text, not a local segment.
             const LOCAL_ID_MAX: usize = 8;
-            let upper = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-            return (ends && name.starts_with('Z') && upper && length <= LOCAL_ID_MAX).then_some(Kind::Local);
+            let upper = name
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+            return (ends && name.starts_with('Z') && upper && length <= LOCAL_ID_MAX)
+                .then_some(Kind::Local);
         }
         let upper = name.to_ascii_uppercase();
         let id = SegmentId::parse(&upper)?;
@@ -240,9 +288,17 @@ impl Reader<'_> {
     fn one_whole_message(&self, id: SegmentId, start: usize) -> Result<(), Issue> {
         let first = self.lines.segments.is_empty();
         let (code, text) = match id.as_str() {
-            "MSH" if !first => ("several-messages", "a second MSH; send one message in each frame"),
-            "FHS" | "BHS" | "BTS" | "FTS" => ("batch", "a batch envelope; send its messages one by one"),
-            "DSC" | "ADD" => ("fragment", "the message is continued in another; send it whole"),
+            "MSH" if !first => (
+                "several-messages",
+                "a second MSH; send one message in each frame",
+            ),
+            "FHS" | "BHS" | "BTS" | "FTS" => {
+                ("batch", "a batch envelope; send its messages one by one")
+            }
+            "DSC" | "ADD" => (
+                "fragment",
+                "the message is continued in another; send it whole",
+            ),
             _ => return Ok(()),
         };
         Err(Issue::new(Severity::Error, code, text)
@@ -252,11 +308,17 @@ impl Reader<'_> {
 
     fn no_segment(&self, span: &Range<u32>) -> Issue {
         let text = "a line is no segment: a raw line end inside the segment before; send it escaped as \\.br\\";
-        let issue = Issue::new(Severity::Error, "line-is-no-segment", text).at_byte(self.offsets.raw(span.start));
+        let issue = Issue::new(Severity::Error, "line-is-no-segment", text)
+            .at_byte(self.offsets.raw(span.start));
         match self.lines.segments.last() {
             None => issue,
             Some(last) => {
-                let same = self.lines.segments.iter().filter(|s| s.id == last.id).count();
+                let same = self
+                    .lines
+                    .segments
+                    .iter()
+                    .filter(|s| s.id == last.id)
+                    .count();
                 issue.at_segment(last.id.as_str(), to_u32(same), At::new(0, 0, 0, 0))
             }
         }
@@ -267,55 +329,8 @@ impl Reader<'_> {
             return Ok(());
         }
         let text = format!("more than {SEGMENTS_MAX} segments; send several messages");
-        Err(Issue::new(Severity::Error, "too-many-segments", text).at_byte(self.offsets.raw(to_u32(start))))
-    }
-}
-
-/// Faults that are tolerated, each reported once with its first place and how often.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    CrLf,
-    LfCr,
-    Lf,
-    LfInText,
-    BlankLine,
-    BlankBeforeSegment,
-    LocalLine,
-    LowerCase,
-    NoFields,
-}
-
-/// Code, severity and sentence of each fault, in the order of [`Fault`].
-const FAULTS: [(&str, Severity, &str); 9] = [
-    ("crlf-ends-segments", Severity::Information, "CR LF ends segments instead of CR"),
-    ("lfcr-ends-segments", Severity::Warning, "LF CR ends segments instead of CR"),
-    ("lf-ends-segments", Severity::Information, "LF ends segments instead of CR"),
-    ("line-feed-in-text", Severity::Warning, "a raw line feed stands in a field and was kept as text"),
-    ("blank-line", Severity::Information, "a blank line was left out"),
-    ("blank-before-segment", Severity::Warning, "blanks before a segment were left out"),
-    ("local-line", Severity::Warning, "a local line without three-character identifier is kept, and no mapping reads it"),
-    ("segment-lower-case", Severity::Warning, "a segment identifier in lower case was read in upper case"),
-    ("segment-without-fields", Severity::Information, "a segment has no fields"),
-];
-
-#[derive(Debug, Default)]
-struct Tolerated([Option<(u32, u32)>; FAULTS.len()]);
-
-impl Tolerated {
-    fn note(&mut self, fault: Fault, at: usize) {
-        if let Some(slot) = self.0.get_mut(fault as usize) {
-            let (_, count) = slot.get_or_insert((to_u32(at), 0));
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn report(&self, offsets: &Offsets, issues: &mut Vec<Issue>) {
-        for ((code, severity, text), slot) in FAULTS.iter().zip(&self.0) {
-            if let Some((at, count)) = slot {
-                let text = if *count == 1 { (*text).to_owned() } else { format!("{text} ({count} times)") };
-                issues.push(Issue::new(*severity, code, text).at_byte(offsets.raw(*at)));
-            }
-        }
+        Err(Issue::new(Severity::Error, "too-many-segments", text)
+            .at_byte(self.offsets.raw(to_u32(start))))
     }
 }
 

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use mappings::SegmentId;
 pub use mappings::At;
+use mappings::SegmentId;
 
 use super::charset::to_u32;
 use super::normalise::Lines;
@@ -58,15 +58,24 @@ impl Delimiters {
             return wrong(1, "MSH-1 is not a field separator; use |");
         };
         let rest = bytes.get(4..).unwrap_or_default();
-        let end = rest.iter().position(|b| *b == field || matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|b| *b == field || matches!(b, b'\r' | b'\n'))
+            .unwrap_or(rest.len());
         let mut all = [None; 5];
         let declared = rest.get(..end).unwrap_or_default();
         if declared.is_empty() || declared.len() > all.len() {
             return wrong(2, "MSH-2 has one to five encoding characters; use ^~\\&");
         }
         for (i, byte) in declared.iter().enumerate() {
-            if !is_delimiter(*byte) || *byte == field || declared.iter().take(i).any(|other| other == byte) {
-                return wrong(2, "the delimiters of MSH-1 and MSH-2 are not all different and printable; use |^~\\&");
+            if !is_delimiter(*byte)
+                || *byte == field
+                || declared.iter().take(i).any(|other| other == byte)
+            {
+                return wrong(
+                    2,
+                    "the delimiters of MSH-1 and MSH-2 are not all different and printable; use |^~\\&",
+                );
             }
             if let Some(slot) = all.get_mut(i) {
                 *slot = Some(*byte);
@@ -74,17 +83,33 @@ impl Delimiters {
         }
         let [component, repetition, escape, subcomponent, truncation] = all;
         if subcomponent.is_none() {
-            let text = "MSH-2 declares fewer than four encoding characters; the others delimit nothing";
+            let text =
+                "MSH-2 declares fewer than four encoding characters; the others delimit nothing";
             issues.push(Issue::new(Severity::Warning, "delimiters-missing", text).at_field(2));
         }
         let component = component.unwrap_or(b'^');
-        Ok(Delimiters { field, component, repetition, escape, subcomponent, truncation })
+        Ok(Delimiters {
+            field,
+            component,
+            repetition,
+            escape,
+            subcomponent,
+            truncation,
+        })
     }
 
     /// MSH-2.
     pub fn encoding_characters(&self) -> String {
-        let rest = [self.repetition, self.escape, self.subcomponent, self.truncation];
-        std::iter::once(self.component).chain(rest.into_iter().flatten()).map(char::from).collect()
+        let rest = [
+            self.repetition,
+            self.escape,
+            self.subcomponent,
+            self.truncation,
+        ];
+        std::iter::once(self.component)
+            .chain(rest.into_iter().flatten())
+            .map(char::from)
+            .collect()
     }
 }
 
@@ -132,12 +157,16 @@ pub struct Leaf {
 impl<'t> Message<'t> {
     /// The leaves of a segment.
     pub fn leaves_of(&self, segment: &Segment) -> &[Leaf] {
-        self.leaves.get(segment.leaves.start as usize..segment.leaves.end as usize).unwrap_or_default()
+        self.leaves
+            .get(segment.leaves.start as usize..segment.leaves.end as usize)
+            .unwrap_or_default()
     }
 
     /// The text of a place, still escaped.
     pub fn text_at(&self, span: &Range<u32>) -> &'t str {
-        self.text.get(span.start as usize..span.end as usize).unwrap_or("")
+        self.text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or("")
     }
 
     /// The text of the first leaf at a place of the first segment with this identifier, still escaped.
@@ -181,7 +210,12 @@ pub fn tokenize<'t>(text: &'t str, lines: Lines) -> Result<Message<'t>, Issue> {
             return Err(issue.at_segment(line.id.as_str(), 1, At::new(0, 0, 0, 0)));
         };
         let leaves = first..to_u32(message.leaves.len());
-        message.segments.push(Segment { id: line.id, span: line.span, fields, leaves });
+        message.segments.push(Segment {
+            id: line.id,
+            span: line.span,
+            fields,
+            leaves,
+        });
     }
     Ok(message)
 }
@@ -217,19 +251,34 @@ fn split(
     let mut at = At::new(1, 1, 1, 1);
     if header {
         // MSH-1 is the separator itself and MSH-2 holds delimiters as text: neither is split.
-        let rest = text.as_bytes().get(start as usize..span.end as usize).unwrap_or_default();
-        let length = rest.iter().position(|b| class(classes, *b) == Class::Field).unwrap_or(rest.len());
+        let rest = text
+            .as_bytes()
+            .get(start as usize..span.end as usize)
+            .unwrap_or_default();
+        let length = rest
+            .iter()
+            .position(|b| class(classes, *b) == Class::Field)
+            .unwrap_or(rest.len());
         let end = start + to_u32(length);
-        leaves.push(Leaf { at, span: start - 1..start });
+        leaves.push(Leaf {
+            at,
+            span: start - 1..start,
+        });
         at.field = 2;
-        leaves.push(Leaf { at, span: start..end });
+        leaves.push(Leaf {
+            at,
+            span: start..end,
+        });
         if end == span.end {
             return Some(2);
         }
         at.field = 3;
         start = end + 1;
     }
-    let bytes = text.as_bytes().get(start as usize..span.end as usize).unwrap_or_default();
+    let bytes = text
+        .as_bytes()
+        .get(start as usize..span.end as usize)
+        .unwrap_or_default();
     let mut from = start;
     for (offset, byte) in (start..).zip(bytes) {
         let class = class(classes, *byte);
@@ -237,22 +286,36 @@ fn split(
             continue;
         }
         if offset > from {
-            leaves.push(Leaf { at, span: from..offset });
+            leaves.push(Leaf {
+                at,
+                span: from..offset,
+            });
         }
         from = offset + 1;
         at = match class {
             Class::Field => At::new(at.field.checked_add(1)?, 1, 1, 1),
             Class::Repetition => At::new(at.field, at.repetition.checked_add(1)?, 1, 1),
             Class::Component => At::new(at.field, at.repetition, at.component.checked_add(1)?, 1),
-            _ => At::new(at.field, at.repetition, at.component, at.subcomponent.checked_add(1)?),
+            _ => At::new(
+                at.field,
+                at.repetition,
+                at.component,
+                at.subcomponent.checked_add(1)?,
+            ),
         };
     }
     if span.end > from {
-        leaves.push(Leaf { at, span: from..span.end });
+        leaves.push(Leaf {
+            at,
+            span: from..span.end,
+        });
     }
     (leaves.len() <= LEAVES_MAX).then_some(u32::from(at.field))
 }
 
 fn class(classes: &[Class; 256], byte: u8) -> Class {
-    classes.get(usize::from(byte)).copied().unwrap_or(Class::Text)
+    classes
+        .get(usize::from(byte))
+        .copied()
+        .unwrap_or(Class::Text)
 }

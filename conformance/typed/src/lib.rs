@@ -5,9 +5,10 @@
 //! stays inside this crate and is compiled once.
 
 use fhir_sdk::r4b::codes::{
-    AuditEventAction, AuditEventOutcome, BundleType, CapabilityStatementKind, ConditionalDeleteStatus,
-    ConditionalReadStatus, HTTPVerb, IssueSeverity, IssueType, PublicationStatus, ReferenceHandlingPolicy,
-    ResourceVersionPolicy, RestfulCapabilityMode, SearchEntryMode, SearchParamType,
+    AuditEventAction, AuditEventOutcome, BundleType, CapabilityStatementKind,
+    ConditionalDeleteStatus, ConditionalReadStatus, HTTPVerb, IssueSeverity, IssueType,
+    PublicationStatus, ReferenceHandlingPolicy, ResourceVersionPolicy, RestfulCapabilityMode,
+    SearchEntryMode, SearchParamType,
 };
 
 macro_rules! code_constants {
@@ -86,12 +87,18 @@ pub mod audit {
 
     /// `AuditEvent.action` if this is one of its codes.
     pub fn action(code: char) -> Option<String> {
-        code.to_string().parse::<AuditEventAction>().ok().map(|action| action.to_string())
+        code.to_string()
+            .parse::<AuditEventAction>()
+            .ok()
+            .map(|action| action.to_string())
     }
 
     /// `AuditEvent.outcome` if this is one of its codes.
     pub fn outcome(code: u8) -> Option<String> {
-        code.to_string().parse::<AuditEventOutcome>().ok().map(|outcome| outcome.as_ref().to_owned())
+        code.to_string()
+            .parse::<AuditEventOutcome>()
+            .ok()
+            .map(|outcome| outcome.as_ref().to_owned())
     }
 }
 
@@ -119,6 +126,9 @@ mod tests {
         assert!(bundle::is_type("transaction-response") && !bundle::is_type("parcel"));
         assert!(bundle::is_search_mode("include") && bundle::is_verb("PATCH"));
         assert!(outcome::is_issue_type("too-costly") && outcome::is_severity("fatal"));
-        assert!(capability::is_search_param_type("composite") && !capability::is_search_param_type("blob"));
+        assert!(
+            capability::is_search_param_type("composite")
+                && !capability::is_search_param_type("blob")
+        );
     }
 }

@@ -16,5 +16,5 @@ pub mod response;
 pub mod search;
 pub mod summary;
 pub mod validate;
-pub mod xml;
 pub mod versioning;
+pub mod xml;

@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// Spec: <https://hl7.org/fhir/R4/http.html#concurrency>: `If-Match: W/"23"`
-    /// Verifies: SRS-007
+    /// Verifies: SRS-007, RC-005
     #[test]
     fn if_match_names_versions_or_is_refused() {
         for (header, expected) in [

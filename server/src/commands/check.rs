@@ -11,11 +11,14 @@ use crate::telemetry;
 /// # Errors
 /// A database that cannot be opened or is not sound.
 pub fn run(arguments: &WithSettings) -> Result<(), String> {
-    let config = Config::load(&arguments.settings, arguments.config.as_deref()).map_err(|e| e.to_string())?;
+    let config = Config::load(&arguments.settings, arguments.config.as_deref())
+        .map_err(|e| e.to_string())?;
     telemetry::start(&config)?;
     block_on(async {
         let http = config.http;
-        let server = Server::open(config, http).await.map_err(|e| e.to_string())?;
+        let server = Server::open(config, http)
+            .await
+            .map_err(|e| e.to_string())?;
         let result = server.store.integrity_check().await;
         server.store.close().await;
         result.map_err(|e| e.to_string())

@@ -17,7 +17,10 @@ use crate::telemetry;
 /// Admissions and results, in the order they happened.
 const MESSAGES: [(&str, &[u8]); 3] = [
     ("admissions", include_bytes!("../../demo/admissions.hl7")),
-    ("laboratory results", include_bytes!("../../demo/laboratory.hl7")),
+    (
+        "laboratory results",
+        include_bytes!("../../demo/laboratory.hl7"),
+    ),
     ("a corrected name", include_bytes!("../../demo/update.hl7")),
 ];
 
@@ -46,7 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     // Deleted with everything in it at the end.
     let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
     let mut settings = arguments.settings.clone();
-    settings.database.get_or_insert_with(|| format!("sqlite:{}", folder.path().join("demo.db").display()));
+    settings
+        .database
+        .get_or_insert_with(|| format!("sqlite:{}", folder.path().join("demo.db").display()));
     settings.mllp.get_or_insert(MLLP.parse()?);
     settings.log_filter.get_or_insert_with(|| "warn".to_owned());
     let config = Config::load(&settings, None).map_err(|e| e.to_string())?;
@@ -77,7 +82,10 @@ async fn feed(app: &App) -> Result<(), String> {
         let report = send_file(address, messages, &SendOptions::default(), &mut told).await;
         let report = report.map_err(|e| format!("the MLLP listener cannot be reached: {e}"))?;
         if let Some(sent) = report.sent.iter().find(|sent| !send::is_accepted(sent)) {
-            return Err(format!("a message of the demo was not accepted: {}", send::describe(sent)));
+            return Err(format!(
+                "a message of the demo was not accepted: {}",
+                send::describe(sent)
+            ));
         }
     }
     println!("\nSending vital signs as a FHIR transaction:");
@@ -95,11 +103,26 @@ fn print_what_to_try(app: &App) {
     println!("\nThe hospital is open. Try:");
     for (what, query) in [
         ("the patients", "Patient?_sort=family"),
-        ("one of them, by the hospital's number", "Patient?identifier=MRN-1001"),
-        ("her results", "Observation?patient.identifier=MRN-1001&_sort=-date"),
-        ("her potassium, newest first", "Observation?patient.identifier=MRN-1001&code=http://loinc.org|2823-3&_sort=-date"),
-        ("all potassium above 5 mmol/L", "Observation?code-value-quantity=http://loinc.org|2823-3$gt5"),
-        ("heart rates with their patients", "Observation?code=http://loinc.org|8867-4&_include=Observation:subject"),
+        (
+            "one of them, by the hospital's number",
+            "Patient?identifier=MRN-1001",
+        ),
+        (
+            "her results",
+            "Observation?patient.identifier=MRN-1001&_sort=-date",
+        ),
+        (
+            "her potassium, newest first",
+            "Observation?patient.identifier=MRN-1001&code=http://loinc.org|2823-3&_sort=-date",
+        ),
+        (
+            "all potassium above 5 mmol/L",
+            "Observation?code-value-quantity=http://loinc.org|2823-3$gt5",
+        ),
+        (
+            "heart rates with their patients",
+            "Observation?code=http://loinc.org|8867-4&_include=Observation:subject",
+        ),
         ("where the data came from", "Provenance?_count=5"),
         ("what this server can do", "metadata"),
     ] {

@@ -40,16 +40,22 @@ pub struct Arguments {
 /// A path or database that cannot be read, or at least one resource that was refused.
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let settings = &arguments.settings;
-    let config = Config::load(&settings.settings, settings.config.as_deref()).map_err(|e| e.to_string())?;
+    let config =
+        Config::load(&settings.settings, settings.config.as_deref()).map_err(|e| e.to_string())?;
     // Each resource is written once: keeping it ready would only cost memory.
-    let config = Config { cache_bytes: 0, ..config };
+    let config = Config {
+        cache_bytes: 0,
+        ..config
+    };
     telemetry::start(&config)?;
     let files = files::collect(&arguments.paths)?;
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let started = std::time::Instant::now();
     let report = block_on(async {
         let http = config.http;
-        let server = Server::open(config, http).await.map_err(|e| e.to_string())?;
+        let server = Server::open(config, http)
+            .await
+            .map_err(|e| e.to_string())?;
         let access = Access::full("import", Channel::CommandLine);
         let progress = ProgressBar::new(bytes).with_style(style());
         let run = Run::new(std::sync::Arc::clone(&server), access, progress.clone());
@@ -59,14 +65,23 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
         Ok(report)
     })?;
     print(&report, bytes, started.elapsed());
-    if report.failures.is_empty() { Ok(()) } else { Err(format!("{} failed; see above", report.failures.len())) }
+    if report.failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} failed; see above", report.failures.len()))
+    }
 }
 
 fn print(report: &Report, bytes: u64, took: std::time::Duration) {
     for failure in report.failures.iter().take(FAILURES_SHOWN) {
         eprintln!("failed: {failure}");
     }
-    if let Some(more) = report.failures.len().checked_sub(FAILURES_SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = report
+        .failures
+        .len()
+        .checked_sub(FAILURES_SHOWN)
+        .filter(|more| *more > 0)
+    {
         eprintln!("failed: … and {more} more");
     }
     let rate = u128::from(report.resources) * 1_000_000 / took.as_micros().max(1);

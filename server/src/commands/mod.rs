@@ -12,8 +12,12 @@ use std::future::Future;
 
 /// Runs a future to its end on a runtime with a thread for each core.
 pub fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|e| format!("the runtime cannot start: {e}"))?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime
+        .map_err(|e| format!("the runtime cannot start: {e}"))?
+        .block_on(work)
 }
 
 /// Resolves when the process is asked to stop: SIGINT (Ctrl-C) or SIGTERM.

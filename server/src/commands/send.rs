@@ -31,12 +31,25 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
             let name = path.display().to_string();
             let bytes = read(path)?;
             let mut told = |sent: &Sent| println!("{name} {}", describe(sent));
-            let report = send_file(arguments.to.as_str(), &bytes, &SendOptions::default(), &mut told).await;
+            let report = send_file(
+                arguments.to.as_str(),
+                &bytes,
+                &SendOptions::default(),
+                &mut told,
+            )
+            .await;
             let report = report.map_err(|e| format!("{} cannot be reached: {e}", arguments.to))?;
-            report.issues.iter().for_each(|issue| println!("{name} note: {issue}"));
+            report
+                .issues
+                .iter()
+                .for_each(|issue| println!("{name} note: {issue}"));
             refused += report.sent.iter().filter(|sent| !is_accepted(sent)).count();
         }
-        if refused == 0 { Ok(()) } else { Err(format!("{refused} messages were not accepted")) }
+        if refused == 0 {
+            Ok(())
+        } else {
+            Err(format!("{refused} messages were not accepted"))
+        }
     })
 }
 
@@ -44,14 +57,19 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
     let fail = |e: std::io::Error| format!("{}: {e}", path.display());
     let size = std::fs::metadata(path).map_err(fail)?.len();
     if size > FILE_BYTES_MAX {
-        return Err(format!("{}: longer than {FILE_BYTES_MAX} bytes; split it", path.display()));
+        return Err(format!(
+            "{}: longer than {FILE_BYTES_MAX} bytes; split it",
+            path.display()
+        ));
     }
     std::fs::read(path).map_err(fail)
 }
 
 /// Whether the receiver has taken the message.
 pub fn is_accepted(sent: &Sent) -> bool {
-    sent.result.as_ref().is_ok_and(adapters::send::Acknowledgement::is_accepted)
+    sent.result
+        .as_ref()
+        .is_ok_and(adapters::send::Acknowledgement::is_accepted)
 }
 
 /// One line about one message: number, control id, code and errors of the acknowledgement.

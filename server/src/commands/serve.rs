@@ -11,7 +11,8 @@ use crate::telemetry;
 /// # Errors
 /// Settings that cannot be used, an address in use, a database that cannot be opened.
 pub fn run(arguments: &WithSettings) -> Result<(), String> {
-    let config = Config::load(&arguments.settings, arguments.config.as_deref()).map_err(|e| e.to_string())?;
+    let config = Config::load(&arguments.settings, arguments.config.as_deref())
+        .map_err(|e| e.to_string())?;
     telemetry::start(&config)?;
     block_on(async {
         if !config.http.ip().is_loopback() {

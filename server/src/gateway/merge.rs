@@ -6,10 +6,20 @@ use conformance::{Definitions, ResourceTypeId};
 use fhir_core::json::{Map, Value};
 
 /// The stored resource with the message's elements in it.
-pub fn merge(resource_type: ResourceTypeId, stored: Value, given: &Value, cleared: &[Box<str>]) -> Value {
-    let (Value::Object(mut merged), Some(given)) = (stored, given.as_object()) else { return given.clone() };
+pub fn merge(
+    resource_type: ResourceTypeId,
+    stored: Value,
+    given: &Value,
+    cleared: &[Box<str>],
+) -> Value {
+    let (Value::Object(mut merged), Some(given)) = (stored, given.as_object()) else {
+        return given.clone();
+    };
     for path in cleared {
-        let path = path.strip_prefix(resource_type.name()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(path);
+        let path = path
+            .strip_prefix(resource_type.name())
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(path);
         clear(&mut merged, path);
     }
     for (name, value) in given.iter() {
@@ -26,7 +36,9 @@ pub fn merge(resource_type: ResourceTypeId, stored: Value, given: &Value, cleare
 fn remove_other_choices(resource_type: ResourceTypeId, name: &str, merged: &mut Map) {
     let definitions = Definitions::r4();
     let bare = name.strip_prefix('_').unwrap_or(name);
-    let Some(given) = definitions.element(resource_type.name(), bare) else { return };
+    let Some(given) = definitions.element(resource_type.name(), bare) else {
+        return;
+    };
     if !given.element.is_choice() {
         return;
     }
@@ -35,7 +47,12 @@ fn remove_other_choices(resource_type: ResourceTypeId, name: &str, merged: &mut 
         let found = definitions.element(resource_type.name(), other);
         other != bare && found.is_some_and(|found| found.element.name == given.element.name)
     };
-    let others: Vec<String> = merged.iter().map(|(name, _)| name).filter(|name| is_other(name)).map(str::to_owned).collect();
+    let others: Vec<String> = merged
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| is_other(name))
+        .map(str::to_owned)
+        .collect();
     for other in others {
         merged.remove(&other);
     }

@@ -17,24 +17,46 @@ pub const RAW_SYSTEM: &str = "urn:stoker:raw-sha-256";
 ///
 /// # Errors
 /// `internal` if the definitions lack Provenance, which a test excludes
-pub fn build(intake: &Intake, made: &[ResourceKey], now: Instant) -> Result<(ResourceKey, Value), Problem> {
-    let hash: String = Sha256::digest(&intake.raw).iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = derive_id(&intake.feed, "Provenance", &[&intake.dedupe.sender, &intake.dedupe.control_id, &hash]);
+pub fn build(
+    intake: &Intake,
+    made: &[ResourceKey],
+    now: Instant,
+) -> Result<(ResourceKey, Value), Problem> {
+    let hash: String = Sha256::digest(&intake.raw)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let id = derive_id(
+        &intake.feed,
+        "Provenance",
+        &[&intake.dedupe.sender, &intake.dedupe.control_id, &hash],
+    );
     let resource_type = Definitions::r4().resource_type("Provenance");
     let (Some(resource_type), Some(id)) = (resource_type, ResourceId::parse(&id)) else {
-        return Err(Problem::new(ErrorKind::INTERNAL, "the Provenance cannot be named"));
+        return Err(Problem::new(
+            ErrorKind::INTERNAL,
+            "the Provenance cannot be named",
+        ));
     };
     let text = |text: &str| Value::from(text);
-    let targets = made.iter().map(|key| Value::object([("reference", text(&key.to_string()))]));
+    let targets = made
+        .iter()
+        .map(|key| Value::object([("reference", text(&key.to_string()))]));
     let coding = |system: &str, code: &str| {
         let coding = Value::object([("system", text(system)), ("code", text(code))]);
         Value::object([("coding", Value::Array(vec![coding]))])
     };
     let who = Value::object([("display", text(&format!("feed {}", intake.feed)))]);
-    let assembler = coding("http://terminology.hl7.org/CodeSystem/provenance-participant-type", "assembler");
+    let assembler = coding(
+        "http://terminology.hl7.org/CodeSystem/provenance-participant-type",
+        "assembler",
+    );
     let agent = Value::object([("type", assembler), ("who", who)]);
     let identifier = Value::object([("system", text(RAW_SYSTEM)), ("value", text(&hash))]);
-    let what = Value::object([("identifier", identifier), ("display", text(&source_name(intake)))]);
+    let what = Value::object([
+        ("identifier", identifier),
+        ("display", text(&source_name(intake))),
+    ]);
     let entity = Value::object([("role", text("source")), ("what", what)]);
     let resource = Value::object([
         ("resourceType", text("Provenance")),
@@ -49,7 +71,11 @@ pub fn build(intake: &Intake, made: &[ResourceKey], now: Instant) -> Result<(Res
 
 /// Type of the message and the mapping that read it.
 fn source_name(intake: &Intake) -> String {
-    let kind = if intake.message_type.is_empty() { "message" } else { &intake.message_type };
+    let kind = if intake.message_type.is_empty() {
+        "message"
+    } else {
+        &intake.message_type
+    };
     match &intake.mapping {
         Some(mapping) => format!("{kind}, read by {mapping}"),
         None => kind.to_owned(),

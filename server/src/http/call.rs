@@ -43,7 +43,9 @@ impl FromRequest for Call {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let Some(server) = request.app_data::<web::Data<Server>>() else {
-            return ready(Err(actix_web::error::ErrorInternalServerError("the server's state is missing")));
+            return ready(Err(actix_web::error::ErrorInternalServerError(
+                "the server's state is missing",
+            )));
         };
         ready(Ok(Self {
             server: Arc::clone(server),
@@ -83,7 +85,10 @@ impl Call {
     pub fn resource_type(&self) -> Result<ResourceTypeId, Problem> {
         let name = self.request.match_info().query("type");
         Definitions::r4().resource_type(name).ok_or_else(|| {
-            Problem::new(ErrorKind::UNKNOWN_TYPE, "the URL names no resource type of FHIR R4; names are case-sensitive")
+            Problem::new(
+                ErrorKind::UNKNOWN_TYPE,
+                "the URL names no resource type of FHIR R4; names are case-sensitive",
+            )
         })
     }
 
@@ -94,7 +99,10 @@ impl Call {
     pub fn key(&self) -> Result<ResourceKey, Problem> {
         let resource_type = self.resource_type()?;
         let id = ResourceId::parse(self.request.match_info().query("id")).ok_or_else(|| {
-            Problem::new(ErrorKind::BAD_ID, "a logical id has 1 to 64 characters of A-Z a-z 0-9 - .")
+            Problem::new(
+                ErrorKind::BAD_ID,
+                "a logical id has 1 to 64 characters of A-Z a-z 0-9 - .",
+            )
         })?;
         Ok(ResourceKey { resource_type, id })
     }
@@ -124,7 +132,10 @@ impl Call {
     pub fn check_accept(&self) -> Result<(), Problem> {
         let query = self.request.query_string();
         let format = if query.contains("_format=") {
-            parse_query(query)?.into_iter().find(|(name, _)| name == "_format").map(|(_, value)| value)
+            parse_query(query)?
+                .into_iter()
+                .find(|(name, _)| name == "_format")
+                .map(|(_, value)| value)
         } else {
             None
         };
@@ -139,7 +150,10 @@ impl Call {
         negotiate::check_content_type(self.header(header::CONTENT_TYPE))?;
         let bytes = self.body(self.server.config.body_bytes_max).await?;
         if bytes.is_empty() {
-            return Err(Problem::new(ErrorKind::BAD_JSON, "the body is empty; send a resource"));
+            return Err(Problem::new(
+                ErrorKind::BAD_JSON,
+                "the body is empty; send a resource",
+            ));
         }
         parse_json(bytes)
     }
@@ -163,18 +177,30 @@ impl Call {
     }
 
     async fn body(&mut self, bytes_max: usize) -> Result<Bytes, Problem> {
-        let too_large =
-            || Problem::new(ErrorKind::TOO_LARGE, format!("the body is longer than {bytes_max} bytes, the limit here"));
-        let declared = self.header(header::CONTENT_LENGTH).and_then(|text| text.parse::<usize>().ok());
+        let too_large = || {
+            Problem::new(
+                ErrorKind::TOO_LARGE,
+                format!("the body is longer than {bytes_max} bytes, the limit here"),
+            )
+        };
+        let declared = self
+            .header(header::CONTENT_LENGTH)
+            .and_then(|text| text.parse::<usize>().ok());
         if declared.is_some_and(|length| length > bytes_max) {
             return Err(too_large());
         }
-        let is_encoded = self.request.headers().contains_key(header::CONTENT_ENCODING);
+        let is_encoded = self
+            .request
+            .headers()
+            .contains_key(header::CONTENT_ENCODING);
         let payload = std::mem::replace(&mut self.payload, Payload::None);
         let mut body = BytesMut::new();
         let mut add = |chunk: Result<Bytes, actix_web::error::PayloadError>| {
             let chunk = chunk.map_err(|_| {
-                Problem::new(ErrorKind::BAD_JSON, "the body broke off or its `Content-Encoding` cannot be undone")
+                Problem::new(
+                    ErrorKind::BAD_JSON,
+                    "the body broke off or its `Content-Encoding` cannot be undone",
+                )
             })?;
             if body.len() + chunk.len() > bytes_max {
                 return Err(too_large());
@@ -210,7 +236,12 @@ pub fn parse_json(bytes: Bytes) -> Result<Document, Problem> {
         Ok(text) => Document::parse(text.as_bytes()),
         Err(e) => Document::parse(e.as_bytes()),
     };
-    parsed.map_err(|e| Problem::new(ErrorKind::BAD_JSON, format!("the body is not JSON that can be read: {e}")))
+    parsed.map_err(|e| {
+        Problem::new(
+            ErrorKind::BAD_JSON,
+            format!("the body is not JSON that can be read: {e}"),
+        )
+    })
 }
 
 /// Decodes `a=b&c=d`, order and repeats kept.
@@ -219,12 +250,18 @@ pub fn parse_json(bytes: Bytes) -> Result<Document, Problem> {
 /// `too-costly`, `bad-parameter-value`
 pub fn parse_query(text: &str) -> Result<Vec<(String, String)>, Problem> {
     if text.len() > QUERY_BYTES_MAX {
-        return Err(Problem::new(ErrorKind::TOO_COSTLY, format!("the query is longer than {QUERY_BYTES_MAX} bytes")));
+        return Err(Problem::new(
+            ErrorKind::TOO_COSTLY,
+            format!("the query is longer than {QUERY_BYTES_MAX} bytes"),
+        ));
     }
     let mut parameters = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         if parameters.len() >= PARAMETERS_MAX {
-            return Err(Problem::new(ErrorKind::TOO_COSTLY, format!("more than {PARAMETERS_MAX} parameters")));
+            return Err(Problem::new(
+                ErrorKind::TOO_COSTLY,
+                format!("more than {PARAMETERS_MAX} parameters"),
+            ));
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         parameters.push((decode(name)?, decode(value)?));
@@ -237,14 +274,22 @@ fn decode(text: &str) -> Result<String, Problem> {
     if !text.bytes().any(|b| b == b'%' || b == b'+') {
         return Ok(text.to_owned());
     }
-    let refuse = |why: &str| Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("the query cannot be decoded: {why}"));
+    let refuse = |why: &str| {
+        Problem::new(
+            ErrorKind::BAD_PARAMETER_VALUE,
+            format!("the query cannot be decoded: {why}"),
+        )
+    };
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
-                let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+                let digit = |b: Option<u8>| {
+                    b.and_then(|b| char::from(b).to_digit(16))
+                        .and_then(|d| u8::try_from(d).ok())
+                };
                 match (digit(bytes.next()), digit(bytes.next())) {
                     (Some(high), Some(low)) => out.push(high << 4 | low),
                     _ => return Err(refuse("`%` must be followed by two hexadecimal digits")),
@@ -260,14 +305,31 @@ fn decode(text: &str) -> Result<String, Problem> {
 pub fn encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b',' | b'$' | b'*' | b'@' => {
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'/'
+            | b':'
+            | b','
+            | b'$'
+            | b'*'
+            | b'@' => {
                 out.push(char::from(byte));
             }
             other => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
                 out.push('%');
                 for nibble in [other >> 4, other & 15] {
-                    out.push(DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from));
+                    out.push(
+                        DIGITS
+                            .get(usize::from(nibble))
+                            .copied()
+                            .map_or('0', char::from),
+                    );
                 }
             }
         }
@@ -296,7 +358,10 @@ mod tests {
     fn queries_keep_order_and_repeats() {
         let parameters = parse_query("a=1&b=x%7Cy+z&a=2&&c").unwrap();
         let expected = [("a", "1"), ("b", "x|y z"), ("a", "2"), ("c", "")];
-        assert_eq!(parameters, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(
+            parameters,
+            expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
         assert_eq!(encode_query(&parameters), "a=1&b=x%7Cy%20z&a=2&c=");
         assert_eq!(parse_query(&encode_query(&parameters)).unwrap(), parameters);
     }
@@ -304,7 +369,11 @@ mod tests {
     #[test]
     fn what_cannot_be_decoded_is_refused() {
         for text in ["a=%", "a=%4", "a=%zz", "a=%ff"] {
-            assert_eq!(parse_query(text).unwrap_err().kind(), ErrorKind::BAD_PARAMETER_VALUE, "{text}");
+            assert_eq!(
+                parse_query(text).unwrap_err().kind(),
+                ErrorKind::BAD_PARAMETER_VALUE,
+                "{text}"
+            );
         }
         assert!(parse_query(&"a=1&".repeat(PARAMETERS_MAX + 1)).is_err());
         assert!(parse_query(&"a".repeat(QUERY_BYTES_MAX + 1)).is_err());

@@ -8,8 +8,13 @@ use fhir_core::issue::{ErrorKind, Problem};
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 
 /// What `_format` may say for JSON; a `+` in a query arrives as a space from clients that do not escape it.
-const FORMATS: [&str; 5] =
-    ["json", "application/json", "application/fhir+json", "application/fhir json", "text/json"];
+const FORMATS: [&str; 5] = [
+    "json",
+    "application/json",
+    "application/fhir+json",
+    "application/fhir json",
+    "text/json",
+];
 
 /// The FHIR versions this server speaks, as the media type parameter `fhirVersion` names them.
 const FHIR_VERSIONS: [&str; 2] = ["4.0", "4.0.1"];
@@ -22,7 +27,8 @@ pub fn check_accept(format: Option<&str>, accept: Option<&str>) -> Result<(), Pr
     let is_fine = match (format, accept) {
         (Some(format), _) => {
             let (media_type, parameters) = format.split_once(';').unwrap_or((format, ""));
-            FORMATS.contains(&media_type.trim().to_ascii_lowercase().as_str()) && is_our_version(parameters)
+            FORMATS.contains(&media_type.trim().to_ascii_lowercase().as_str())
+                && is_our_version(parameters)
         }
         (None, None) => true,
         (None, Some(accept)) => accept.trim().is_empty() || accept.split(',').any(accepts_json),
@@ -38,12 +44,18 @@ fn accepts_json(range: &str) -> bool {
     let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
     let is_json = matches!(
         media_type.trim().to_ascii_lowercase().as_str(),
-        "*/*" | "application/*" | "application/fhir+json" | "application/json" | "text/json" | "text/*"
+        "*/*"
+            | "application/*"
+            | "application/fhir+json"
+            | "application/json"
+            | "text/json"
+            | "text/*"
     );
     // `q=0`, `q=0.0` … mean "not this".
-    let is_refused = parameters.split(';').filter_map(|p| p.trim().strip_prefix("q=")).any(|q| {
-        q.starts_with('0') && q.bytes().all(|b| b == b'0' || b == b'.')
-    });
+    let is_refused = parameters
+        .split(';')
+        .filter_map(|p| p.trim().strip_prefix("q="))
+        .any(|q| q.starts_with('0') && q.bytes().all(|b| b == b'0' || b == b'.'));
     is_json && !is_refused && is_our_version(parameters)
 }
 
@@ -52,7 +64,9 @@ fn accepts_json(range: &str) -> bool {
 /// # Errors
 /// `unsupported-media-type`
 pub fn check_content_type(content_type: Option<&str>) -> Result<(), Problem> {
-    let Some(content_type) = content_type else { return Ok(()) };
+    let Some(content_type) = content_type else {
+        return Ok(());
+    };
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let is_json = matches!(
         media_type.trim().to_ascii_lowercase().as_str(),
@@ -91,15 +105,27 @@ mod tests {
             (None, Some("application/fhir+json; fhirVersion=4.0"), true),
             (None, Some("application/fhir+json; fhirVersion=3.0"), false),
             (None, Some("application/fhir+xml"), false),
-            (None, Some("application/fhir+xml, application/json;q=0.9"), true),
+            (
+                None,
+                Some("application/fhir+xml, application/json;q=0.9"),
+                true,
+            ),
             (None, Some("application/json;q=0"), false),
-            (None, Some("text/html,application/xhtml+xml,*/*;q=0.8"), true),
+            (
+                None,
+                Some("text/html,application/xhtml+xml,*/*;q=0.8"),
+                true,
+            ),
             (Some("json"), Some("application/fhir+xml"), true),
             (Some("application/fhir json"), None, true),
             (Some("xml"), Some("application/json"), false),
             (Some("ttl"), None, false),
         ] {
-            assert_eq!(check_accept(format, accept).is_ok(), fine, "{format:?} {accept:?}");
+            assert_eq!(
+                check_accept(format, accept).is_ok(),
+                fine,
+                "{format:?} {accept:?}"
+            );
         }
         assert_eq!(check_accept(Some("xml"), None).unwrap_err().status(), 406);
     }
@@ -116,8 +142,15 @@ mod tests {
             (Some("application/fhir+xml"), false),
             (Some("text/plain"), false),
         ] {
-            assert_eq!(check_content_type(content_type).is_ok(), fine, "{content_type:?}");
+            assert_eq!(
+                check_content_type(content_type).is_ok(),
+                fine,
+                "{content_type:?}"
+            );
         }
-        assert_eq!(check_content_type(Some("text/plain")).unwrap_err().status(), 415);
+        assert_eq!(
+            check_content_type(Some("text/plain")).unwrap_err().status(),
+            415
+        );
     }
 }

@@ -56,9 +56,14 @@ impl Signer {
             return Err(refuse());
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refuse())?;
-        let split = bytes.len().checked_sub(SIGNATURE_BYTES).ok_or_else(refuse)?;
+        let split = bytes
+            .len()
+            .checked_sub(SIGNATURE_BYTES)
+            .ok_or_else(refuse)?;
         let (cursor, signature) = bytes.split_at(split);
-        self.mac(search, cursor).verify_truncated_left(signature).map_err(|_| refuse())?;
+        self.mac(search, cursor)
+            .verify_truncated_left(signature)
+            .map_err(|_| refuse())?;
         Ok(cursor.to_vec())
     }
 
@@ -87,12 +92,27 @@ mod tests {
         let signer = Signer::new([7; 32]);
         let token = signer.sign("Observation?code=a", b"place");
         assert_eq!(signer.open("Observation?code=a", &token).unwrap(), b"place");
-        assert_eq!(signer.open("Observation?code=b", &token).unwrap_err().kind(), ErrorKind::BAD_CURSOR);
-        assert!(Signer::new([8; 32]).open("Observation?code=a", &token).is_err());
+        assert_eq!(
+            signer
+                .open("Observation?code=b", &token)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::BAD_CURSOR
+        );
+        assert!(
+            Signer::new([8; 32])
+                .open("Observation?code=a", &token)
+                .is_err()
+        );
         for at in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            assert!(signer.open("Observation?code=a", std::str::from_utf8(&forged).unwrap()).is_err(), "{at}");
+            assert!(
+                signer
+                    .open("Observation?code=a", std::str::from_utf8(&forged).unwrap())
+                    .is_err(),
+                "{at}"
+            );
         }
         for token in ["", "AAAA", "not base64!", &"A".repeat(9000)] {
             assert!(signer.open("", token).is_err());

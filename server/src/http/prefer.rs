@@ -40,18 +40,31 @@ impl Prefer {
     pub fn parse<'a>(headers: impl IntoIterator<Item = &'a str>) -> Self {
         let mut return_ = None;
         let mut handling = None;
-        for preference in headers.into_iter().flat_map(|header| header.split([',', ';'])) {
-            let Some((name, value)) = preference.split_once('=') else { continue };
-            match (name.trim().to_ascii_lowercase().as_str(), value.trim().trim_matches('"')) {
+        for preference in headers
+            .into_iter()
+            .flat_map(|header| header.split([',', ';']))
+        {
+            let Some((name, value)) = preference.split_once('=') else {
+                continue;
+            };
+            match (
+                name.trim().to_ascii_lowercase().as_str(),
+                value.trim().trim_matches('"'),
+            ) {
                 ("return", "minimal") => return_ = return_.or(Some(Return::Minimal)),
                 ("return", "representation") => return_ = return_.or(Some(Return::Representation)),
-                ("return", "OperationOutcome") => return_ = return_.or(Some(Return::OperationOutcome)),
+                ("return", "OperationOutcome") => {
+                    return_ = return_.or(Some(Return::OperationOutcome))
+                }
                 ("handling", "strict") => handling = handling.or(Some(Handling::Strict)),
                 ("handling", "lenient") => handling = handling.or(Some(Handling::Lenient)),
                 _ => {}
             }
         }
-        Self { return_, handling: handling.unwrap_or_default() }
+        Self {
+            return_,
+            handling: handling.unwrap_or_default(),
+        }
     }
 }
 
@@ -64,11 +77,29 @@ mod tests {
         let read = |header: &str| Prefer::parse([header]);
         assert_eq!(read(""), Prefer::default());
         assert_eq!(read("return=minimal").return_, Some(Return::Minimal));
-        assert_eq!(read("Return = \"OperationOutcome\"").return_, Some(Return::OperationOutcome));
-        assert_eq!(read("respond-async, handling=lenient, return=representation").handling, Handling::Lenient);
-        assert_eq!(read("return=minimal; handling=lenient"), Prefer { return_: Some(Return::Minimal), handling: Handling::Lenient });
-        assert_eq!(read("handling=strict, handling=lenient").handling, Handling::Strict);
+        assert_eq!(
+            read("Return = \"OperationOutcome\"").return_,
+            Some(Return::OperationOutcome)
+        );
+        assert_eq!(
+            read("respond-async, handling=lenient, return=representation").handling,
+            Handling::Lenient
+        );
+        assert_eq!(
+            read("return=minimal; handling=lenient"),
+            Prefer {
+                return_: Some(Return::Minimal),
+                handling: Handling::Lenient
+            }
+        );
+        assert_eq!(
+            read("handling=strict, handling=lenient").handling,
+            Handling::Strict
+        );
         assert_eq!(read("return=everything"), Prefer::default());
-        assert_eq!(Prefer::parse(["wait=5", "return=minimal"]).return_, Some(Return::Minimal));
+        assert_eq!(
+            Prefer::parse(["wait=5", "return=minimal"]).return_,
+            Some(Return::Minimal)
+        );
     }
 }

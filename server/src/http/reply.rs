@@ -29,8 +29,11 @@ pub fn fhir(status: StatusCode, body: Bytes) -> HttpResponse {
 /// What an interaction answered.
 pub fn answer(answer: &Answer) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response =
-        if answer.body.is_empty() { empty(status) } else { fhir(status, answer.body.clone()) };
+    let mut response = if answer.body.is_empty() {
+        empty(status)
+    } else {
+        fhir(status, answer.body.clone())
+    };
     if let Some((version, updated)) = answer.version {
         stamp(&mut response, version, updated);
     }
@@ -71,7 +74,8 @@ pub fn outcome(status: StatusCode, issues: &[Issue]) -> HttpResponse {
 
 /// The answer to a failed request.
 pub fn problem(problem: &Problem) -> HttpResponse {
-    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = outcome(status, &problem.issues);
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         set(&mut response, header::RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -87,7 +91,10 @@ mod tests {
 
     #[test]
     fn an_overloaded_server_says_when_to_come_back() {
-        let response = problem(&Problem::new(ErrorKind::OVERLOADED, "the write queue is full"));
+        let response = problem(&Problem::new(
+            ErrorKind::OVERLOADED,
+            "the write queue is full",
+        ));
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers().get("retry-after").unwrap(), "1");
         assert_eq!(response.headers().get("content-type").unwrap(), FHIR_JSON);

@@ -28,27 +28,45 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
 ///
 /// # Errors
 /// `unknown-parameter`, `bad-parameter-value`
-pub async fn perform(server: &Server, access: &Access, parameters: &[(String, String)]) -> Result<Answer, Problem> {
+pub async fn perform(
+    server: &Server,
+    access: &Access,
+    parameters: &[(String, String)],
+) -> Result<Answer, Problem> {
     if let Some(audit_event) = conformance::Definitions::r4().resource_type("AuditEvent") {
         access.permit(Act::Search, audit_event)?;
     }
     let query = read_parameters(server, parameters)?;
     let count = query.limit;
-    let page = server.store.audit_page(query).await.map_err(|e| store_problem(&e))?;
+    let page = server
+        .store
+        .audit_page(query)
+        .await
+        .map_err(|e| store_problem(&e))?;
     let url = format!("{}/AuditEvent/$trail", server.base_url);
-    let mut shown: Vec<(String, String)> =
-        parameters.iter().filter(|(name, _)| name == "entity" || name == "agent").cloned().collect();
+    let mut shown: Vec<(String, String)> = parameters
+        .iter()
+        .filter(|(name, _)| name == "entity" || name == "agent")
+        .cloned()
+        .collect();
     shown.push(("_count".to_owned(), count.to_string()));
     let link = |relation: &str, parameters: &[(String, String)]| {
         let url = format!("{url}?{}", encode_query(parameters));
-        Value::object([("relation", Value::from(relation)), ("url", Value::from(url.as_str()))])
+        Value::object([
+            ("relation", Value::from(relation)),
+            ("url", Value::from(url.as_str())),
+        ])
     };
     let mut links = vec![link("self", &shown)];
     if let Some(next) = page.next {
         shown.push((CURSOR_PARAMETER.to_owned(), next.to_string()));
         links.push(link("next", &shown));
     }
-    let entries = page.rows.iter().map(|row| entry(server, row)).collect::<Vec<_>>();
+    let entries = page
+        .rows
+        .iter()
+        .map(|row| entry(server, row))
+        .collect::<Vec<_>>();
     let mut members = vec![
         ("resourceType", Value::from("Bundle")),
         ("type", Value::from("searchset")),
@@ -60,22 +78,36 @@ pub async fn perform(server: &Server, access: &Access, parameters: &[(String, St
     Ok(Answer::ok(Value::object(members).to_bytes()))
 }
 
-fn read_parameters(server: &Server, parameters: &[(String, String)]) -> Result<AuditQuery, Problem> {
-    let mut query = AuditQuery { limit: server.config.page_entries, ..AuditQuery::default() };
+fn read_parameters(
+    server: &Server,
+    parameters: &[(String, String)],
+) -> Result<AuditQuery, Problem> {
+    let mut query = AuditQuery {
+        limit: server.config.page_entries,
+        ..AuditQuery::default()
+    };
     for (name, value) in parameters {
-        let refuse = |text: &str| Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at(name.as_str());
+        let refuse =
+            |text: &str| Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at(name.as_str());
         match name.as_str() {
             "entity" => {
-                let key = ResourceKey::parse(value).ok_or_else(|| refuse("`entity` must be `Type/id`"))?;
+                let key = ResourceKey::parse(value)
+                    .ok_or_else(|| refuse("`entity` must be `Type/id`"))?;
                 query.entity = Some(key);
             }
             "agent" => query.agent = Some(value.clone()),
             "_count" => {
-                let count: usize = value.parse().map_err(|_| refuse("`_count` must be a whole number"))?;
+                let count: usize = value
+                    .parse()
+                    .map_err(|_| refuse("`_count` must be a whole number"))?;
                 query.limit = count.clamp(1, server.config.page_entries_max);
             }
             CURSOR_PARAMETER => {
-                query.before = Some(value.parse().map_err(|_| refuse("the paging link is damaged"))?);
+                query.before = Some(
+                    value
+                        .parse()
+                        .map_err(|_| refuse("the paging link is damaged"))?,
+                );
             }
             "_format" | "_pretty" => {}
             other => {
@@ -90,7 +122,10 @@ fn read_parameters(server: &Server, parameters: &[(String, String)]) -> Result<A
 fn entry(server: &Server, row: &AuditRow) -> Value {
     let id = format!("trail-{}", row.seq);
     Value::object([
-        ("fullUrl", Value::from(format!("urn:stoker:audit:{}", row.seq).as_str())),
+        (
+            "fullUrl",
+            Value::from(format!("urn:stoker:audit:{}", row.seq).as_str()),
+        ),
         ("resource", audit_event(server, row, &id)),
         ("search", Value::object([("mode", Value::from("match"))])),
     ])
@@ -102,16 +137,33 @@ pub fn audit_event(server: &Server, row: &AuditRow, id: &str) -> Value {
         Value::object([("system", Value::from(system)), ("code", Value::from(code))])
     };
     let agent = Value::object([
-        ("who", Value::object([("display", Value::from(row.agent.as_str()))])),
+        (
+            "who",
+            Value::object([("display", Value::from(row.agent.as_str()))]),
+        ),
         ("requestor", Value::Bool(true)),
-        ("policy", Value::Array(vec![Value::from(format!("urn:stoker:channel:{}", row.channel).as_str())])),
+        (
+            "policy",
+            Value::Array(vec![Value::from(
+                format!("urn:stoker:channel:{}", row.channel).as_str(),
+            )]),
+        ),
     ]);
-    let rest = coding("http://terminology.hl7.org/CodeSystem/audit-event-type", "rest");
+    let rest = coding(
+        "http://terminology.hl7.org/CodeSystem/audit-event-type",
+        "rest",
+    );
     let mut members = vec![
         ("resourceType", Value::from("AuditEvent")),
         ("id", Value::from(id)),
         ("type", rest),
-        ("subtype", Value::Array(vec![coding("http://hl7.org/fhir/restful-interaction", &row.interaction)])),
+        (
+            "subtype",
+            Value::Array(vec![coding(
+                "http://hl7.org/fhir/restful-interaction",
+                &row.interaction,
+            )]),
+        ),
     ];
     if let Some(action) = fhir_typed::audit::action(row.action) {
         members.push(("action", Value::from(action.as_str())));
@@ -124,7 +176,10 @@ pub fn audit_event(server: &Server, row: &AuditRow, id: &str) -> Value {
     let observer = Value::object([("display", Value::from(server.base_url.as_str()))]);
     members.push(("source", Value::object([("observer", observer)])));
     if let Some((key, version)) = &row.entity {
-        members.push(("entity", Value::Array(vec![entity(key, *version, row.detail.as_deref())])));
+        members.push((
+            "entity",
+            Value::Array(vec![entity(key, *version, row.detail.as_deref())]),
+        ));
     } else if let Some(detail) = &row.detail {
         let query = Value::object([("description", Value::from(detail.as_str()))]);
         members.push(("entity", Value::Array(vec![query])));
@@ -137,7 +192,10 @@ fn entity(key: &ResourceKey, version: Option<VersionId>, detail: Option<&str>) -
         Some(version) => format!("{key}/_history/{version}"),
         None => key.to_string(),
     };
-    let mut members = vec![("what", Value::object([("reference", Value::from(reference.as_str()))]))];
+    let mut members = vec![(
+        "what",
+        Value::object([("reference", Value::from(reference.as_str()))]),
+    )];
     if let Some(detail) = detail {
         members.push(("description", Value::from(detail)));
     }

@@ -39,7 +39,10 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let task = runtime.spawn(async move { perform(&server, &access, &document, prefer).await });
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a Bundle ended unexpectedly");
-        Err(Problem::new(ErrorKind::INTERNAL, "something unexpected happened; the server's log has more"))
+        Err(Problem::new(
+            ErrorKind::INTERNAL,
+            "something unexpected happened; the server's log has more",
+        ))
     })
 }
 
@@ -50,26 +53,43 @@ async fn perform(
     prefer: Prefer,
 ) -> Result<Answer, Problem> {
     let root = document.root();
-    let is_transaction = root.get("type").and_then(|name| name.as_str()).as_deref() == Some("transaction");
+    let is_transaction =
+        root.get("type").and_then(|name| name.as_str()).as_deref() == Some("transaction");
     // A client that sends many resources at once seldom wants them all back.
     let return_ = prefer.return_.unwrap_or(Return::Minimal);
     let mut out = Vec::new();
     if is_transaction {
         let answers = transaction::perform(server, access, root, return_).await?;
-        response::outcomes(ResponseKind::Transaction, answers.iter().map(entry::to_outcome), &mut out);
-        return Ok(Answer { interaction: Some(Interaction::Transaction), ..Answer::ok(out) });
+        response::outcomes(
+            ResponseKind::Transaction,
+            answers.iter().map(entry::to_outcome),
+            &mut out,
+        );
+        return Ok(Answer {
+            interaction: Some(Interaction::Transaction),
+            ..Answer::ok(out)
+        });
     }
     let answers = carry_out(server, access, root, return_).await?;
     let failures: Vec<Vec<u8>> = answers
         .iter()
-        .map(|answer| answer.as_ref().err().map_or_else(Vec::new, |problem| problem.to_operation_outcome().to_bytes()))
+        .map(|answer| {
+            answer.as_ref().err().map_or_else(Vec::new, |problem| {
+                problem.to_operation_outcome().to_bytes()
+            })
+        })
         .collect();
-    let entries = answers.iter().zip(&failures).map(|(answer, failure)| match answer {
-        Ok(answer) => entry::to_outcome(answer),
-        Err(problem) => {
-            OutcomeEntry { status: problem.status(), outcome: Some(failure), ..OutcomeEntry::default() }
-        }
-    });
+    let entries = answers
+        .iter()
+        .zip(&failures)
+        .map(|(answer, failure)| match answer {
+            Ok(answer) => entry::to_outcome(answer),
+            Err(problem) => OutcomeEntry {
+                status: problem.status(),
+                outcome: Some(failure),
+                ..OutcomeEntry::default()
+            },
+        });
     response::outcomes(ResponseKind::Batch, entries, &mut out);
     Ok(Answer::ok(out))
 }
@@ -85,16 +105,27 @@ pub async fn carry_out(
     return_: Return,
 ) -> Result<Vec<Result<Answer, Problem>>, Problem> {
     let own_bases = server.own_bases();
-    let context = PlanContext { base_urls: &own_bases, entries_max: BUNDLE_ENTRIES_MAX };
+    let context = PlanContext {
+        base_urls: &own_bases,
+        entries_max: BUNDLE_ENTRIES_MAX,
+    };
     let plan = bundle::plan(root, &context, &mut || (server.ids)())?;
     debug_assert_eq!(plan.kind, BundleKind::Batch);
-    let mut answers: Vec<Result<Answer, Problem>> = plan.entries.iter().map(|_| Ok(Answer::default())).collect();
+    let mut answers: Vec<Result<Answer, Problem>> =
+        plan.entries.iter().map(|_| Ok(Answer::default())).collect();
     for phase in 0..=Phase::Read as u8 {
         let indexes = plan.order.iter().copied().filter(|index| {
-            plan.entries.get(*index).is_some_and(|entry| Phase::of(&entry.action) as u8 == phase)
+            plan.entries
+                .get(*index)
+                .is_some_and(|entry| Phase::of(&entry.action) as u8 == phase)
         });
         let plan = &plan;
-        let work = indexes.map(|index| async move { (index, entry::perform(server, access, plan, index, return_).await) });
+        let work = indexes.map(|index| async move {
+            (
+                index,
+                entry::perform(server, access, plan, index, return_).await,
+            )
+        });
         let mut done = futures_util::stream::iter(work).buffer_unordered(PARALLEL_MAX);
         while let Some((index, answer)) = done.next().await {
             if let Some(slot) = answers.get_mut(index) {
@@ -119,7 +150,9 @@ impl Phase {
         match action {
             Action::Delete { .. } | Action::ConditionalDelete { .. } => Self::Delete,
             Action::Create { .. } => Self::Create,
-            Action::Update { .. } | Action::ConditionalUpdate { .. } | Action::Patch { .. } => Self::Update,
+            Action::Update { .. } | Action::ConditionalUpdate { .. } | Action::Patch { .. } => {
+                Self::Update
+            }
             Action::Get { .. } | Action::Refused(_) => Self::Read,
         }
     }

@@ -20,7 +20,15 @@ use crate::http::call::Call;
 const DATE: &str = "2026-11-25";
 
 /// Interactions of every type.
-const INTERACTIONS: [&str; 7] = ["read", "vread", "update", "delete", "history-instance", "create", "search-type"];
+const INTERACTIONS: [&str; 7] = [
+    "read",
+    "vread",
+    "update",
+    "delete",
+    "history-instance",
+    "create",
+    "search-type",
+];
 
 /// Parameters of every type that the definitions list under `Resource` or that steer the result.
 const FHIR_VERSION: &str = "4.0.1";
@@ -31,7 +39,10 @@ const FHIR_VERSION: &str = "4.0.1";
 /// None.
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    Ok(Answer::ok(TEXT.get_or_init(|| statement(&call.server).to_bytes().into()).clone()))
+    Ok(Answer::ok(
+        TEXT.get_or_init(|| statement(&call.server).to_bytes().into())
+            .clone(),
+    ))
 }
 
 fn text(text: impl AsRef<str>) -> Value {
@@ -40,12 +51,21 @@ fn text(text: impl AsRef<str>) -> Value {
 
 fn statement(server: &Server) -> Value {
     let rev_includes = rev_includes();
-    let lead_here = |resource_type| rev_includes.get(&resource_type).map_or(&[][..], Vec::as_slice);
-    let resources = Definitions::r4().concrete_types().map(|resource_type| resource(resource_type, lead_here(resource_type)));
+    let lead_here = |resource_type| {
+        rev_includes
+            .get(&resource_type)
+            .map_or(&[][..], Vec::as_slice)
+    };
+    let resources = Definitions::r4()
+        .concrete_types()
+        .map(|resource_type| resource(resource_type, lead_here(resource_type)));
     let system = ["transaction", "batch"].map(|name| Value::object([("code", text(name))]));
     let rest = Value::object([
         ("mode", text(code::mode_server())),
-        ("documentation", text("Every R4 type is stored and searched alike. Bodies and answers are JSON.")),
+        (
+            "documentation",
+            text("Every R4 type is stored and searched alike. Bodies and answers are JSON."),
+        ),
         ("resource", Value::Array(resources.collect())),
         ("interaction", Value::Array(system.to_vec())),
     ]);
@@ -58,13 +78,25 @@ fn statement(server: &Server) -> Value {
         ("status", text(code::status_active())),
         ("date", text(DATE)),
         ("kind", text(code::kind_instance())),
-        ("software", Value::object([("name", text("stoker")), ("version", text(env!("CARGO_PKG_VERSION")))])),
+        (
+            "software",
+            Value::object([
+                ("name", text("stoker")),
+                ("version", text(env!("CARGO_PKG_VERSION"))),
+            ]),
+        ),
         (
             "implementation",
-            Value::object([("description", text("Stoker")), ("url", text(&server.base_url))]),
+            Value::object([
+                ("description", text("Stoker")),
+                ("url", text(&server.base_url)),
+            ]),
         ),
         ("fhirVersion", text(FHIR_VERSION)),
-        ("format", Value::Array(vec![text("application/fhir+json"), text("json")])),
+        (
+            "format",
+            Value::Array(vec![text("application/fhir+json"), text("json")]),
+        ),
         ("rest", Value::Array(vec![rest])),
     ])
 }
@@ -78,7 +110,10 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
     let includes = includes.map(|param| text(format!("{name}:{}", param.code)));
     let mut members = vec![
         ("type", text(name)),
-        ("profile", text(format!("http://hl7.org/fhir/StructureDefinition/{name}"))),
+        (
+            "profile",
+            text(format!("http://hl7.org/fhir/StructureDefinition/{name}")),
+        ),
         ("interaction", Value::Array(interactions.to_vec())),
         ("versioning", text(code::versioning_update())),
         ("readHistory", Value::Bool(true)),
@@ -87,10 +122,19 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
         ("conditionalRead", text(code::conditional_read_full())),
         ("conditionalUpdate", Value::Bool(true)),
         ("conditionalDelete", text(code::conditional_delete_single())),
-        ("referencePolicy", Value::Array(vec![text(code::reference_literal()), text(code::reference_logical())])),
+        (
+            "referencePolicy",
+            Value::Array(vec![
+                text(code::reference_literal()),
+                text(code::reference_logical()),
+            ]),
+        ),
         ("searchInclude", Value::Array(includes.collect())),
         ("searchRevInclude", Value::Array(rev_includes.to_vec())),
-        ("searchParam", Value::Array(supported().map(search_param).collect())),
+        (
+            "searchParam",
+            Value::Array(supported().map(search_param).collect()),
+        ),
     ];
     // An empty array is not allowed in FHIR.
     members.retain(|(_, value)| value.as_array().is_none_or(|items| !items.is_empty()));
@@ -126,5 +170,9 @@ fn search_param(param: &SearchParam) -> Value {
         ParamType::Composite => "composite",
         ParamType::Special => "special",
     };
-    Value::object([("name", text(param.code)), ("definition", text(param.url)), ("type", text(kind))])
+    Value::object([
+        ("name", text(param.code)),
+        ("definition", text(param.url)),
+        ("type", text(kind)),
+    ])
 }

@@ -27,9 +27,20 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
     call.access.permit(Act::Create, resource_type)?;
     let document = call.json().await?;
-    let criteria = call.fhir_header("if-none-exist").map(|text| parse_query(text.strip_prefix('?').unwrap_or(text))).transpose()?;
+    let criteria = call
+        .fhir_header("if-none-exist")
+        .map(|text| parse_query(text.strip_prefix('?').unwrap_or(text)))
+        .transpose()?;
     let return_ = call.prefer().return_.unwrap_or_default();
-    perform(&call.server, &call.access, resource_type, document, criteria.as_deref(), return_).await
+    perform(
+        &call.server,
+        &call.access,
+        resource_type,
+        document,
+        criteria.as_deref(),
+        return_,
+    )
+    .await
 }
 
 /// Creates a resource, unless one meets the criteria.
@@ -55,20 +66,48 @@ pub async fn perform(
             }
             expects.push(found.expectation());
         }
-        let key = ResourceKey { resource_type, id: (server.ids)() };
+        let key = ResourceKey {
+            resource_type,
+            id: (server.ids)(),
+        };
         let step = Step::Put(Arc::clone(&document));
-        let drafts = vec![Draft { key, step, need: Need::NewId, interaction: Interaction::Create }];
-        if let Some(written) = attempts.submit(access, Plan { drafts, expects, message: None }).await? {
+        let drafts = vec![Draft {
+            key,
+            step,
+            need: Need::NewId,
+            interaction: Interaction::Create,
+        }];
+        if let Some(written) = attempts
+            .submit(
+                access,
+                Plan {
+                    drafts,
+                    expects,
+                    message: None,
+                },
+            )
+            .await?
+        {
             return Ok(Answer::of_first(server, &written, return_));
         }
     }
 }
 
 /// One resource met the criteria: the create is done already (200).
-async fn existing_answer(server: &Server, key: &ResourceKey, return_: Return) -> Result<Answer, Problem> {
-    let stored = server.current(key).await?.ok_or_else(|| super::not_found(key))?;
+async fn existing_answer(
+    server: &Server,
+    key: &ResourceKey,
+    return_: Return,
+) -> Result<Answer, Problem> {
+    let stored = server
+        .current(key)
+        .await?
+        .ok_or_else(|| super::not_found(key))?;
     let location = Some(super::location(server, key, stored.version));
-    let mut answer = Answer { location, ..Answer::resource(stored) };
+    let mut answer = Answer {
+        location,
+        ..Answer::resource(stored)
+    };
     if return_ != Return::Representation {
         answer.body = bytes::Bytes::new();
     }

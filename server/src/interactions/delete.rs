@@ -25,7 +25,14 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 /// Those of the write path; `version-conflict`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let need = update::need(call.header(header::IF_MATCH))?;
-    perform(&call.server, &call.access, &call.key()?, need, delete_return(&call)).await
+    perform(
+        &call.server,
+        &call.access,
+        &call.key()?,
+        need,
+        delete_return(&call),
+    )
+    .await
 }
 
 /// `DELETE [base]/[type]?[criteria]`
@@ -34,7 +41,14 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
 /// Those of the write path; `multiple-matches`
 pub async fn handle_conditional(call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
-    perform_conditional(&call.server, &call.access, resource_type, &call.query()?, delete_return(&call)).await
+    perform_conditional(
+        &call.server,
+        &call.access,
+        resource_type,
+        &call.query()?,
+        delete_return(&call),
+    )
+    .await
 }
 
 /// A deletion has nothing to represent, so only an OperationOutcome makes a body.
@@ -56,8 +70,22 @@ pub async fn perform(
     let mut attempts = Attempts::new(server);
     loop {
         let step = Step::Delete;
-        let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Delete }];
-        if let Some(written) = attempts.submit(access, Plan { drafts, ..Plan::default() }).await? {
+        let drafts = vec![Draft {
+            key: key.clone(),
+            step,
+            need: need.clone(),
+            interaction: Interaction::Delete,
+        }];
+        if let Some(written) = attempts
+            .submit(
+                access,
+                Plan {
+                    drafts,
+                    ..Plan::default()
+                },
+            )
+            .await?
+        {
             return Ok(Answer::of_first(server, &written, return_));
         }
     }
@@ -77,9 +105,23 @@ pub async fn perform_conditional(
     let mut attempts = Attempts::new(server);
     loop {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
-        let Some(key) = found.one()? else { return Ok(Answer { status: 204, ..Answer::default() }) };
-        let drafts = vec![Draft { key, step: Step::Delete, need: Need::Nothing, interaction: Interaction::Delete }];
-        let plan = Plan { drafts, expects: vec![found.expectation()], message: None };
+        let Some(key) = found.one()? else {
+            return Ok(Answer {
+                status: 204,
+                ..Answer::default()
+            });
+        };
+        let drafts = vec![Draft {
+            key,
+            step: Step::Delete,
+            need: Need::Nothing,
+            interaction: Interaction::Delete,
+        }];
+        let plan = Plan {
+            drafts,
+            expects: vec![found.expectation()],
+            message: None,
+        };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));
         }

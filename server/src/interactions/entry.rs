@@ -30,26 +30,65 @@ pub async fn perform(
     index: usize,
     return_: Return,
 ) -> Result<Answer, Problem> {
-    let Some(entry) = plan.entries.get(index) else { return Err(no_resource(index)) };
+    let Some(entry) = plan.entries.get(index) else {
+        return Err(no_resource(index));
+    };
     let need = |tags: &Option<_>| tags.clone().map_or(Need::Nothing, Need::Match);
     match &entry.action {
         Action::Create { key, if_none_exist } => {
             let document = content(plan, index)?;
-            create::perform(server, access, key.resource_type, document, if_none_exist.as_deref(), return_).await
+            create::perform(
+                server,
+                access,
+                key.resource_type,
+                document,
+                if_none_exist.as_deref(),
+                return_,
+            )
+            .await
         }
         Action::Update { key, if_match } => {
-            update::perform(server, access, key.clone(), content(plan, index)?, need(if_match), return_).await
+            update::perform(
+                server,
+                access,
+                key.clone(),
+                content(plan, index)?,
+                need(if_match),
+                return_,
+            )
+            .await
         }
-        Action::ConditionalUpdate { key, condition, if_match } => {
+        Action::ConditionalUpdate {
+            key,
+            condition,
+            if_match,
+        } => {
             let document = content(plan, index)?;
             let need = need(if_match);
-            update::perform_conditional(server, access, key.resource_type, condition, document, need, return_).await
+            update::perform_conditional(
+                server,
+                access,
+                key.resource_type,
+                condition,
+                document,
+                need,
+                return_,
+            )
+            .await
         }
-        Action::Delete { key, if_match } => delete::perform(server, access, key, need(if_match), return_).await,
-        Action::ConditionalDelete { resource_type, condition } => {
-            delete::perform_conditional(server, access, *resource_type, condition, return_).await
+        Action::Delete { key, if_match } => {
+            delete::perform(server, access, key, need(if_match), return_).await
         }
-        Action::Get { url, is_head, if_none_match, if_modified_since } => {
+        Action::ConditionalDelete {
+            resource_type,
+            condition,
+        } => delete::perform_conditional(server, access, *resource_type, condition, return_).await,
+        Action::Get {
+            url,
+            is_head,
+            if_none_match,
+            if_modified_since,
+        } => {
             let condition = ReadCondition::new(if_none_match.clone(), *if_modified_since);
             let mut answer = get(server, access, url, &condition).await?;
             if *is_head {
@@ -73,32 +112,60 @@ pub async fn get(
     condition: &ReadCondition,
 ) -> Result<Answer, Problem> {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     match segments.as_slice() {
         [type_name] | [type_name, "_search"] => {
             let resource_type = resource_type(type_name)?;
-            search_type::perform(server, access, resource_type, parse_query(query)?, Handling::Strict).await
+            search_type::perform(
+                server,
+                access,
+                resource_type,
+                parse_query(query)?,
+                Handling::Strict,
+            )
+            .await
         }
         [type_name, id] => read::perform(server, access, &key(type_name, id)?, condition).await,
         [type_name, id, "_history"] => {
             history::perform(server, access, &key(type_name, id)?, &parse_query(query)?).await
         }
         [type_name, id, "_history", version] => {
-            vread::perform(server, access, &key(type_name, id)?, VersionId::parse(version)).await
+            vread::perform(
+                server,
+                access,
+                &key(type_name, id)?,
+                VersionId::parse(version),
+            )
+            .await
         }
-        _ => Err(Problem::new(ErrorKind::NO_ROUTE, "this server has no such URL below its base")),
+        _ => Err(Problem::new(
+            ErrorKind::NO_ROUTE,
+            "this server has no such URL below its base",
+        )),
     }
 }
 
 fn resource_type(name: &str) -> Result<ResourceTypeId, Problem> {
     let found = Definitions::r4().resource_type(name);
-    found.ok_or_else(|| Problem::new(ErrorKind::UNKNOWN_TYPE, "the URL names no resource type of FHIR R4"))
+    found.ok_or_else(|| {
+        Problem::new(
+            ErrorKind::UNKNOWN_TYPE,
+            "the URL names no resource type of FHIR R4",
+        )
+    })
 }
 
 fn key(type_name: &str, id: &str) -> Result<ResourceKey, Problem> {
     let resource_type = resource_type(type_name)?;
-    let id = ResourceId::parse(id)
-        .ok_or_else(|| Problem::new(ErrorKind::BAD_ID, "a logical id has 1 to 64 characters of A-Z a-z 0-9 - ."))?;
+    let id = ResourceId::parse(id).ok_or_else(|| {
+        Problem::new(
+            ErrorKind::BAD_ID,
+            "a logical id has 1 to 64 characters of A-Z a-z 0-9 - .",
+        )
+    })?;
     Ok(ResourceKey { resource_type, id })
 }
 
@@ -108,24 +175,36 @@ fn key(type_name: &str, id: &str) -> Result<ResourceKey, Problem> {
 /// `bad-entry` when there is none
 pub fn content(plan: &Plan<'_>, index: usize) -> Result<Document, Problem> {
     let bytes = plan.content(index).ok_or_else(|| no_resource(index))?;
-    Document::parse(&bytes)
-        .map_err(|error| Problem::new(ErrorKind::BAD_JSON, format!("entry {index} cannot be read: {error}")))
+    Document::parse(&bytes).map_err(|error| {
+        Problem::new(
+            ErrorKind::BAD_JSON,
+            format!("entry {index} cannot be read: {error}"),
+        )
+    })
 }
 
 fn no_resource(index: usize) -> Problem {
-    let problem = Problem::new(ErrorKind::BAD_ENTRY, format!("entry {index} has no resource"));
+    let problem = Problem::new(
+        ErrorKind::BAD_ENTRY,
+        format!("entry {index} has no resource"),
+    );
     problem.at(format!("Bundle.entry[{index}].resource"))
 }
 
 /// The refusal of a patch.
 pub fn no_patch(index: usize) -> Problem {
-    let problem = Problem::new(ErrorKind::METHOD_NOT_ALLOWED, format!("entry {index}: patch is not supported yet"));
+    let problem = Problem::new(
+        ErrorKind::METHOD_NOT_ALLOWED,
+        format!("entry {index}: patch is not supported yet"),
+    );
     problem.at(format!("Bundle.entry[{index}].request.method"))
 }
 
 /// An answer as an entry of the response.
 pub fn to_outcome(answer: &Answer) -> OutcomeEntry<'_> {
-    let is_outcome = answer.body.starts_with(b"{\"resourceType\":\"OperationOutcome\"");
+    let is_outcome = answer
+        .body
+        .starts_with(b"{\"resourceType\":\"OperationOutcome\"");
     let body = (!answer.body.is_empty()).then_some(answer.body.as_ref());
     OutcomeEntry {
         status: answer.status,

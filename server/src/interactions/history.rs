@@ -43,7 +43,12 @@ pub async fn perform(
     access.permit(Act::Read, key.resource_type)?;
     let asked = read_parameters(server, parameters)?;
     let search = format!("{key}/_history");
-    let after = asked.cursor.as_deref().map(|token| server.signer.open(&search, token)).transpose()?.map(Cursor);
+    let after = asked
+        .cursor
+        .as_deref()
+        .map(|token| server.signer.open(&search, token))
+        .transpose()?
+        .map(Cursor);
     let query = HistoryQuery {
         scope: HistoryScope::Instance(key.clone()),
         since: None,
@@ -52,17 +57,36 @@ pub async fn perform(
         after,
         total: TotalMode::Accurate,
     };
-    let page = server.store.history(query).await.map_err(|e| store_problem(&e))?;
+    let page = server
+        .store
+        .history(query)
+        .await
+        .map_err(|e| store_problem(&e))?;
     if page.versions.is_empty() && asked.cursor.is_none() {
         return Err(not_found(key));
     }
-    server.reads.push(audit::record(access, Interaction::HistoryInstance, 'R', Some((key.clone(), None))));
+    server.reads.push(audit::record(
+        access,
+        Interaction::HistoryInstance,
+        'R',
+        Some((key.clone(), None)),
+    ));
     let url = format!("{}/{search}", server.base_url);
     let next = page.next.as_ref().map(|next| {
-        format!("{url}?_count={}&{CURSOR_PARAMETER}={}", asked.count, server.signer.sign(&search, &next.0))
+        format!(
+            "{url}?_count={}&{CURSOR_PARAMETER}={}",
+            asked.count,
+            server.signer.sign(&search, &next.0)
+        )
     });
-    let mut links = vec![BundleLink { relation: "self", url: &url }];
-    links.extend(next.as_ref().map(|url| BundleLink { relation: "next", url }));
+    let mut links = vec![BundleLink {
+        relation: "self",
+        url: &url,
+    }];
+    links.extend(next.as_ref().map(|url| BundleLink {
+        relation: "next",
+        url,
+    }));
     let full_url = format!("{}/{key}", server.base_url);
     let request_url = key.to_string();
     let entries = page.versions.iter().map(|stored| {
@@ -88,12 +112,19 @@ pub async fn perform(
 }
 
 fn read_parameters(server: &Server, parameters: &[(String, String)]) -> Result<Asked, Problem> {
-    let mut asked = Asked { count: server.config.page_entries, cursor: None };
+    let mut asked = Asked {
+        count: server.config.page_entries,
+        cursor: None,
+    };
     for (name, value) in parameters {
         match name.as_str() {
             "_count" => {
                 let count: usize = value.parse().map_err(|_| {
-                    Problem::new(ErrorKind::BAD_PARAMETER_VALUE, "`_count` must be a whole number").at("_count")
+                    Problem::new(
+                        ErrorKind::BAD_PARAMETER_VALUE,
+                        "`_count` must be a whole number",
+                    )
+                    .at("_count")
                 })?;
                 asked.count = count.clamp(1, server.config.page_entries_max);
             }

@@ -44,17 +44,29 @@ pub struct Answer {
 impl Answer {
     /// An answer with a body and nothing else.
     pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self { status: 200, body: body.into(), ..Self::default() }
+        Self {
+            status: 200,
+            body: body.into(),
+            ..Self::default()
+        }
     }
 
     /// A resource as stored.
     pub fn resource(stored: Stored) -> Self {
-        Self { status: 200, version: Some((stored.version, stored.updated)), body: stored.json, ..Self::default() }
+        Self {
+            status: 200,
+            version: Some((stored.version, stored.updated)),
+            body: stored.json,
+            ..Self::default()
+        }
     }
 
     /// What a write of one resource answers.
     pub fn of_first(server: &Server, written: &[Written], return_: Return) -> Self {
-        written.first().map(|written| Self::written(server, written, return_)).unwrap_or_default()
+        written
+            .first()
+            .map(|written| Self::written(server, written, return_))
+            .unwrap_or_default()
     }
 
     /// What a write answers, by the client's preference.
@@ -64,17 +76,29 @@ impl Answer {
             Effect::Updated | Effect::Unchanged => 200,
             Effect::Deleted | Effect::NothingToDelete => 204,
         };
-        let location = written.version.map(|(version, _)| location(server, &written.key, version));
+        let location = written
+            .version
+            .map(|(version, _)| location(server, &written.key, version));
         let is_gone = matches!(written.effect, Effect::Deleted | Effect::NothingToDelete);
         let body = match return_ {
             Return::OperationOutcome => outcome(written),
             Return::Representation if !is_gone => written.json(),
             Return::Representation | Return::Minimal => Bytes::new(),
         };
-        let status = if status == 204 && !body.is_empty() { 200 } else { status };
+        let status = if status == 204 && !body.is_empty() {
+            200
+        } else {
+            status
+        };
         // A deleted resource has no `Location`: there is nothing to read.
         let location = if is_gone { None } else { location };
-        Self { status, version: written.version, location, body, interaction: None }
+        Self {
+            status,
+            version: written.version,
+            location,
+            body,
+            interaction: None,
+        }
     }
 }
 
@@ -91,18 +115,33 @@ fn outcome(written: &Written) -> Bytes {
         Effect::Deleted => "deleted",
         Effect::NothingToDelete => "there was nothing to delete",
     };
-    let kind = ErrorKind { id: "done", issue_type: "informational", status: 200 };
-    let issue = Issue { severity: Severity::Information, kind, diagnostics: text.to_owned(), expression: None };
+    let kind = ErrorKind {
+        id: "done",
+        issue_type: "informational",
+        status: 200,
+    };
+    let issue = Issue {
+        severity: Severity::Information,
+        kind,
+        diagnostics: text.to_owned(),
+        expression: None,
+    };
     operation_outcome(&[issue]).to_bytes().into()
 }
 
 /// The answer for a resource that is not there.
 pub fn not_found(key: &ResourceKey) -> Problem {
-    Problem::new(ErrorKind::NOT_FOUND, format!("there is no `{}` with this id", key.resource_type.name()))
+    Problem::new(
+        ErrorKind::NOT_FOUND,
+        format!("there is no `{}` with this id", key.resource_type.name()),
+    )
 }
 
 /// The answer for a resource that was deleted.
 pub fn deleted(key: &ResourceKey) -> Problem {
-    let text = format!("this `{}` was deleted; its history remains", key.resource_type.name());
+    let text = format!(
+        "this `{}` was deleted; its history remains",
+        key.resource_type.name()
+    );
     Problem::new(ErrorKind::DELETED, text)
 }

@@ -20,8 +20,10 @@ use crate::interaction::Interaction;
 /// `not-found`, `deleted`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
-    let condition =
-        ReadCondition::parse(call.header(header::IF_NONE_MATCH), call.header(header::IF_MODIFIED_SINCE))?;
+    let condition = ReadCondition::parse(
+        call.header(header::IF_NONE_MATCH),
+        call.header(header::IF_MODIFIED_SINCE),
+    )?;
     perform(&call.server, &call.access, &key, &condition).await
 }
 
@@ -35,14 +37,20 @@ pub struct ReadCondition {
 impl ReadCondition {
     /// From values already read.
     pub fn new(if_none_match: Option<Tags>, if_modified_since: Option<Instant>) -> Self {
-        Self { if_none_match, if_modified_since }
+        Self {
+            if_none_match,
+            if_modified_since,
+        }
     }
 
     /// Reads the two headers.
     ///
     /// # Errors
     /// `bad-parameter-value`
-    pub fn parse(if_none_match: Option<&str>, if_modified_since: Option<&str>) -> Result<Self, Problem> {
+    pub fn parse(
+        if_none_match: Option<&str>,
+        if_modified_since: Option<&str>,
+    ) -> Result<Self, Problem> {
         Ok(Self {
             if_none_match: if_none_match.map(parse_if_none_match).transpose()?,
             if_modified_since: if_modified_since.and_then(parse_http_date),
@@ -62,12 +70,26 @@ pub async fn perform(
 ) -> Result<Answer, Problem> {
     access.permit(Act::Read, key.resource_type)?;
     let stored = server.current(key).await?.ok_or_else(|| not_found(key))?;
-    server.reads.push(audit::record(access, Interaction::Read, 'R', Some((key.clone(), Some(stored.version)))));
+    server.reads.push(audit::record(
+        access,
+        Interaction::Read,
+        'R',
+        Some((key.clone(), Some(stored.version))),
+    ));
     if stored.deleted {
         return Err(deleted(key));
     }
-    if is_not_modified(condition.if_none_match.as_ref(), condition.if_modified_since, stored.version, stored.updated) {
-        return Ok(Answer { status: 304, version: Some((stored.version, stored.updated)), ..Answer::default() });
+    if is_not_modified(
+        condition.if_none_match.as_ref(),
+        condition.if_modified_since,
+        stored.version,
+        stored.updated,
+    ) {
+        return Ok(Answer {
+            status: 304,
+            version: Some((stored.version, stored.updated)),
+            ..Answer::default()
+        });
     }
     Ok(Answer::resource(stored))
 }

@@ -20,7 +20,14 @@ use crate::search;
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let parameters = call.query()?;
     let handling = call.prefer().handling;
-    perform(&call.server, &call.access, call.resource_type()?, parameters, handling).await
+    perform(
+        &call.server,
+        &call.access,
+        call.resource_type()?,
+        parameters,
+        handling,
+    )
+    .await
 }
 
 /// `POST [base]/[type]/_search`: parameters of URL and form together.
@@ -32,7 +39,14 @@ pub async fn handle_form(mut call: Call) -> Result<Answer, Problem> {
     let mut parameters = call.query()?;
     parameters.extend(call.form().await?);
     let handling = call.prefer().handling;
-    perform(&call.server, &call.access, resource_type, parameters, handling).await
+    perform(
+        &call.server,
+        &call.access,
+        resource_type,
+        parameters,
+        handling,
+    )
+    .await
 }
 
 /// One page of a search.
@@ -50,5 +64,7 @@ pub async fn perform(
         Handling::Strict => query::Handling::Strict,
         Handling::Lenient => query::Handling::Lenient,
     };
-    search::run(server, access, resource_type, parameters, handling).await.map(Answer::ok)
+    search::run(server, access, resource_type, parameters, handling)
+        .await
+        .map(Answer::ok)
 }

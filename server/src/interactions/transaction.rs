@@ -62,15 +62,31 @@ pub async fn perform(
         let answer = match slot {
             Slot::Draft(number) => {
                 let written = written.get(*number);
-                written.map(|written| Answer::written(server, written, return_)).unwrap_or_default()
+                written
+                    .map(|written| Answer::written(server, written, return_))
+                    .unwrap_or_default()
             }
             Slot::Exists(key) => {
-                let stored = server.current(key).await?.ok_or_else(|| super::not_found(key))?;
+                let stored = server
+                    .current(key)
+                    .await?
+                    .ok_or_else(|| super::not_found(key))?;
                 let location = Some(super::location(server, key, stored.version));
-                let body = if return_ == Return::Representation { stored.json.clone() } else { bytes::Bytes::new() };
-                Answer { location, body, ..Answer::resource(stored) }
+                let body = if return_ == Return::Representation {
+                    stored.json.clone()
+                } else {
+                    bytes::Bytes::new()
+                };
+                Answer {
+                    location,
+                    body,
+                    ..Answer::resource(stored)
+                }
             }
-            Slot::Nothing => Answer { status: 204, ..Answer::default() },
+            Slot::Nothing => Answer {
+                status: 204,
+                ..Answer::default()
+            },
             Slot::Get(url) => entry::get(server, access, url, &ReadCondition::default()).await?,
         };
         answers.push(answer);
@@ -88,7 +104,9 @@ pub async fn carry_out(
     root: ValueRef<'_>,
     unresolved: Unresolved,
 ) -> Result<Vec<Written>, Problem> {
-    run(server, access, root, unresolved).await.map(|(_, written)| written)
+    run(server, access, root, unresolved)
+        .await
+        .map(|(_, written)| written)
 }
 
 async fn run(
@@ -114,7 +132,10 @@ async fn plan(
     unresolved: Unresolved,
 ) -> Result<(Plan, Vec<Slot>), Problem> {
     let own_bases = server.own_bases();
-    let context = PlanContext { base_urls: &own_bases, entries_max: BUNDLE_ENTRIES_MAX };
+    let context = PlanContext {
+        base_urls: &own_bases,
+        entries_max: BUNDLE_ENTRIES_MAX,
+    };
     let mut bundle = bundle::plan(root, &context, &mut || (server.ids)())?;
     let (found, expects) = resolve_conditions(server, access, &mut bundle).await?;
     bundle.refuse_duplicates()?;
@@ -133,7 +154,14 @@ async fn plan(
             *place = slot;
         }
     }
-    Ok((Plan { drafts, expects, message: None }, slots))
+    Ok((
+        Plan {
+            drafts,
+            expects,
+            message: None,
+        },
+        slots,
+    ))
 }
 
 /// What conditional entries found, by index.
@@ -147,11 +175,19 @@ async fn resolve_conditions(
     let mut keys = HashMap::new();
     let mut expects = Vec::new();
     for index in 0..bundle.entries.len() {
-        let Some(entry) = bundle.entries.get(index) else { continue };
+        let Some(entry) = bundle.entries.get(index) else {
+            continue;
+        };
         let (resource_type, criteria) = match &entry.action {
-            Action::Create { key, if_none_exist: Some(criteria) } => (key.resource_type, criteria),
+            Action::Create {
+                key,
+                if_none_exist: Some(criteria),
+            } => (key.resource_type, criteria),
             Action::ConditionalUpdate { key, condition, .. } => (key.resource_type, condition),
-            Action::ConditionalDelete { resource_type, condition } => (*resource_type, condition),
+            Action::ConditionalDelete {
+                resource_type,
+                condition,
+            } => (*resource_type, condition),
             _ => continue,
         };
         let found = condition::resolve(server, access, resource_type, criteria).await;
@@ -174,7 +210,8 @@ async fn resolve_references(
 ) -> Result<Vec<Logical>, Problem> {
     let mut kept = Vec::new();
     for reference in bundle.conditional_references()? {
-        let found = condition::resolve(server, access, reference.resource_type, &reference.params).await;
+        let found =
+            condition::resolve(server, access, reference.resource_type, &reference.params).await;
         let found = found.and_then(|found| found.one());
         if !matches!(found, Ok(Some(_)))
             && unresolved == Unresolved::KeepIdentifier
@@ -198,7 +235,11 @@ async fn resolve_references(
 }
 
 /// The resource of an entry with all references final.
-fn content(bundle: &bundle::Plan<'_>, index: usize, logical: &[Logical]) -> Result<Document, Problem> {
+fn content(
+    bundle: &bundle::Plan<'_>,
+    index: usize,
+    logical: &[Logical],
+) -> Result<Document, Problem> {
     let document = entry::content(bundle, index)?;
     if logical.is_empty() {
         return Ok(document);
@@ -207,8 +248,12 @@ fn content(bundle: &bundle::Plan<'_>, index: usize, logical: &[Logical]) -> Resu
     if logical::rewrite(&mut value, logical) == 0 {
         return Ok(document);
     }
-    Document::parse(&value.to_bytes())
-        .map_err(|error| Problem::new(ErrorKind::BAD_JSON, format!("entry {index} cannot be read: {error}")))
+    Document::parse(&value.to_bytes()).map_err(|error| {
+        Problem::new(
+            ErrorKind::BAD_JSON,
+            format!("entry {index} cannot be read: {error}"),
+        )
+    })
 }
 
 enum Resolved {
@@ -222,14 +267,26 @@ fn draft(
     found: &FoundKeys,
     logical: &[Logical],
 ) -> Result<Resolved, Problem> {
-    let Some(bundle_entry) = bundle.entries.get(index) else { return Ok(Resolved::Other(Slot::Nothing)) };
+    let Some(bundle_entry) = bundle.entries.get(index) else {
+        return Ok(Resolved::Other(Slot::Nothing));
+    };
     let put = |key: &ResourceKey, need: Need, interaction| -> Result<Resolved, Problem> {
         let step = Step::Put(Arc::new(content(bundle, index, logical)?));
-        Ok(Resolved::Draft(Box::new(Draft { key: key.clone(), step, need, interaction })))
+        Ok(Resolved::Draft(Box::new(Draft {
+            key: key.clone(),
+            step,
+            need,
+            interaction,
+        })))
     };
     let delete = |key: &ResourceKey, need: Need| {
         let interaction = Interaction::Delete;
-        Resolved::Draft(Box::new(Draft { key: key.clone(), step: Step::Delete, need, interaction }))
+        Resolved::Draft(Box::new(Draft {
+            key: key.clone(),
+            step: Step::Delete,
+            need,
+            interaction,
+        }))
     };
     let found = found.get(&index).cloned().flatten();
     let need = |tags: &Option<_>, other: Need| tags.clone().map_or(other, Need::Match);
@@ -238,14 +295,17 @@ fn draft(
             Some(existing) => Ok(Resolved::Other(Slot::Exists(existing))),
             None => put(key, Need::NewId, Interaction::Create),
         },
-        Action::Update { key, if_match } => put(key, need(if_match, Need::Nothing), Interaction::Update),
+        Action::Update { key, if_match } => {
+            put(key, need(if_match, Need::Nothing), Interaction::Update)
+        }
         Action::ConditionalUpdate { key, if_match, .. } => {
             put(key, need(if_match, Need::Nothing), Interaction::Update)
         }
         Action::Delete { key, if_match } => Ok(delete(key, need(if_match, Need::Nothing))),
-        Action::ConditionalDelete { .. } => {
-            Ok(found.map_or(Resolved::Other(Slot::Nothing), |key| delete(&key, Need::Nothing)))
-        }
+        Action::ConditionalDelete { .. } => Ok(found
+            .map_or(Resolved::Other(Slot::Nothing), |key| {
+                delete(&key, Need::Nothing)
+            })),
         Action::Get { url, .. } => Ok(Resolved::Other(Slot::Get(url.clone()))),
         Action::Patch { .. } => Err(entry::no_patch(index)),
         Action::Refused(problem) => Err(problem.clone()),

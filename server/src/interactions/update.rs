@@ -46,7 +46,16 @@ pub async fn handle_conditional(mut call: Call) -> Result<Answer, Problem> {
     let need = need(call.header(header::IF_MATCH))?;
     let document = call.json().await?;
     let return_ = call.prefer().return_.unwrap_or_default();
-    perform_conditional(&call.server, &call.access, resource_type, &criteria, document, need, return_).await
+    perform_conditional(
+        &call.server,
+        &call.access,
+        resource_type,
+        &criteria,
+        document,
+        need,
+        return_,
+    )
+    .await
 }
 
 /// What `If-Match` demands.
@@ -54,7 +63,9 @@ pub async fn handle_conditional(mut call: Call) -> Result<Answer, Problem> {
 /// # Errors
 /// `bad-parameter-value` for a header that cannot be read
 pub fn need(if_match: Option<&str>) -> Result<Need, Problem> {
-    if_match.map_or(Ok(Need::Nothing), |header| parse_if_match(header).map(Need::Match))
+    if_match.map_or(Ok(Need::Nothing), |header| {
+        parse_if_match(header).map(Need::Match)
+    })
 }
 
 /// Updates or creates a resource under a known id.
@@ -74,8 +85,22 @@ pub async fn perform(
     let mut attempts = Attempts::new(server);
     loop {
         let step = Step::Put(Arc::clone(&document));
-        let drafts = vec![Draft { key: key.clone(), step, need: need.clone(), interaction: Interaction::Update }];
-        if let Some(written) = attempts.submit(access, Plan { drafts, ..Plan::default() }).await? {
+        let drafts = vec![Draft {
+            key: key.clone(),
+            step,
+            need: need.clone(),
+            interaction: Interaction::Update,
+        }];
+        if let Some(written) = attempts
+            .submit(
+                access,
+                Plan {
+                    drafts,
+                    ..Plan::default()
+                },
+            )
+            .await?
+        {
             return Ok(Answer::of_first(server, &written, return_));
         }
     }
@@ -98,10 +123,20 @@ pub async fn perform_conditional(
     let mut attempts = Attempts::new(server);
     loop {
         let found = condition::resolve(server, access, resource_type, criteria).await?;
-        let (key, need) = conditional_target(server, resource_type, &document, found.one()?, need.clone())?;
+        let (key, need) =
+            conditional_target(server, resource_type, &document, found.one()?, need.clone())?;
         let step = Step::Put(Arc::clone(&document));
-        let drafts = vec![Draft { key, step, need, interaction: Interaction::Update }];
-        let plan = Plan { drafts, expects: vec![found.expectation()], message: None };
+        let drafts = vec![Draft {
+            key,
+            step,
+            need,
+            interaction: Interaction::Update,
+        }];
+        let plan = Plan {
+            drafts,
+            expects: vec![found.expectation()],
+            message: None,
+        };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));
         }
@@ -119,22 +154,42 @@ pub fn conditional_target(
     found: Option<ResourceKey>,
     need: Need,
 ) -> Result<(ResourceKey, Need), Problem> {
-    let named = document.root().get("id").and_then(|id| id.as_str()).map(|id| {
-        ResourceId::parse(&id)
-            .ok_or_else(|| Problem::new(ErrorKind::BAD_ID, "`id` has 1 to 64 characters of A-Z a-z 0-9 - .").at("id"))
-    });
+    let named = document
+        .root()
+        .get("id")
+        .and_then(|id| id.as_str())
+        .map(|id| {
+            ResourceId::parse(&id).ok_or_else(|| {
+                Problem::new(
+                    ErrorKind::BAD_ID,
+                    "`id` has 1 to 64 characters of A-Z a-z 0-9 - .",
+                )
+                .at("id")
+            })
+        });
     let named = named.transpose()?;
     match (found, named) {
         (Some(key), None) => Ok((key, need)),
         (Some(key), Some(id)) if key.id == id => Ok((key, need)),
         (Some(_), Some(_)) => {
-            let text = "the resource that meets the criteria has another id than the body; leave `id` out";
+            let text =
+                "the resource that meets the criteria has another id than the body; leave `id` out";
             Err(Problem::new(ErrorKind::ID_MISMATCH, text).at("id"))
         }
         (None, Some(id)) => Ok((ResourceKey { resource_type, id }, need)),
         (None, None) => {
-            let key = ResourceKey { resource_type, id: (server.ids)() };
-            Ok((key, if need == Need::Nothing { Need::NewId } else { need }))
+            let key = ResourceKey {
+                resource_type,
+                id: (server.ids)(),
+            };
+            Ok((
+                key,
+                if need == Need::Nothing {
+                    Need::NewId
+                } else {
+                    need
+                },
+            ))
         }
     }
 }
@@ -147,7 +202,11 @@ pub fn check_id(document: &Document, key: &ResourceKey) -> Result<(), Problem> {
     let id = document.root().get("id").and_then(|id| id.as_str());
     match id {
         Some(id) if id == key.id.as_str() => Ok(()),
-        Some(_) => Err(Problem::new(ErrorKind::ID_MISMATCH, "`id` of the body and of the URL differ").at("id")),
+        Some(_) => Err(Problem::new(
+            ErrorKind::ID_MISMATCH,
+            "`id` of the body and of the URL differ",
+        )
+        .at("id")),
         None => {
             let text = "the body has no `id`; an update names the id in URL and body alike";
             Err(Problem::new(ErrorKind::ID_MISMATCH, text).at("id"))

@@ -32,13 +32,29 @@ pub async fn perform(
 ) -> Result<Answer, Problem> {
     access.permit(Act::Read, key.resource_type)?;
     let stored = match version {
-        Some(version) => server.store.vread(key, version).await.map_err(|e| store_problem(&e))?,
+        Some(version) => server
+            .store
+            .vread(key, version)
+            .await
+            .map_err(|e| store_problem(&e))?,
         None => None,
     };
     let stored = stored.ok_or_else(|| {
-        let text = format!("there is no such version of this `{}`", key.resource_type.name());
+        let text = format!(
+            "there is no such version of this `{}`",
+            key.resource_type.name()
+        );
         Problem::new(ErrorKind::NOT_FOUND, text)
     })?;
-    server.reads.push(audit::record(access, Interaction::Vread, 'R', Some((key.clone(), Some(stored.version)))));
-    if stored.deleted { Err(deleted(key)) } else { Ok(Answer::resource(stored)) }
+    server.reads.push(audit::record(
+        access,
+        Interaction::Vread,
+        'R',
+        Some((key.clone(), Some(stored.version))),
+    ));
+    if stored.deleted {
+        Err(deleted(key))
+    } else {
+        Ok(Answer::resource(stored))
+    }
 }

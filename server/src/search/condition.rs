@@ -57,7 +57,8 @@ pub async fn resolve(
     criteria: &[(String, String)],
 ) -> Result<Found, Problem> {
     let own_bases = server.own_bases();
-    let predicate = query::parse_condition(resource_type, criteria, &super::context(server, &own_bases))?;
+    let predicate =
+        query::parse_condition(resource_type, criteria, &super::context(server, &own_bases))?;
     let predicate = compartment::narrow(access, resource_type, predicate);
     let query = SearchQuery {
         resource_type,
@@ -69,7 +70,15 @@ pub async fn resolve(
         total: TotalMode::None,
         only: Only::Bodies,
     };
-    let page = server.store.search(query).await.map_err(|e| store_problem(&e))?;
+    let page = server
+        .store
+        .search(query)
+        .await
+        .map_err(|e| store_problem(&e))?;
     let keys = page.matches.into_iter().map(|stored| stored.key).collect();
-    Ok(Found { resource_type, predicate, keys })
+    Ok(Found {
+        resource_type,
+        predicate,
+        keys,
+    })
 }

@@ -46,7 +46,17 @@ pub async fn follow(
             found.extend(forward(server, include, &from, &mut seen).await?);
         }
         for include in request.revincludes.iter().filter(applies) {
-            found.extend(reverse(server, access, include, &from, &mut seen, INCLUDED_MAX - included.len()).await?);
+            found.extend(
+                reverse(
+                    server,
+                    access,
+                    include,
+                    &from,
+                    &mut seen,
+                    INCLUDED_MAX - included.len(),
+                )
+                .await?,
+            );
         }
         if found.is_empty() {
             break;
@@ -61,7 +71,9 @@ pub async fn follow(
 }
 
 fn too_many() -> Problem {
-    let text = format!("more than {INCLUDED_MAX} resources would come along with this page; ask for fewer by `_count`");
+    let text = format!(
+        "more than {INCLUDED_MAX} resources would come along with this page; ask for fewer by `_count`"
+    );
     Problem::new(ErrorKind::TOO_COSTLY, text)
 }
 
@@ -77,14 +89,25 @@ async fn forward(
         if include.source.is_some_and(|source| source != resource_type) {
             continue;
         }
-        let Ok(document) = Document::parse(&stored.json) else { continue };
+        let Ok(document) = Document::parse(&stored.json) else {
+            continue;
+        };
         let entries = server.extract(resource_type, document.root());
-        keys.extend(include.targets(resource_type, &entries).into_iter().filter(|key| seen.insert(key.clone())));
+        keys.extend(
+            include
+                .targets(resource_type, &entries)
+                .into_iter()
+                .filter(|key| seen.insert(key.clone())),
+        );
     }
     if keys.len() > INCLUDED_MAX {
         return Err(too_many());
     }
-    server.store.read_many(&keys).await.map_err(|e| store_problem(&e))
+    server
+        .store
+        .read_many(&keys)
+        .await
+        .map_err(|e| store_problem(&e))
 }
 
 async fn reverse(
@@ -95,7 +118,9 @@ async fn reverse(
     seen: &mut HashSet<ResourceKey>,
     room: usize,
 ) -> Result<Vec<Stored>, Problem> {
-    let Some(source) = include.source else { return Ok(Vec::new()) };
+    let Some(source) = include.source else {
+        return Ok(Vec::new());
+    };
     let keys: Vec<ResourceKey> = from.iter().map(|stored| stored.key.clone()).collect();
     let query = SearchQuery {
         resource_type: source,
@@ -106,9 +131,17 @@ async fn reverse(
         total: TotalMode::None,
         only: Only::Bodies,
     };
-    let page = server.store.search(query).await.map_err(|e| store_problem(&e))?;
+    let page = server
+        .store
+        .search(query)
+        .await
+        .map_err(|e| store_problem(&e))?;
     if page.next.is_some() {
         return Err(too_many());
     }
-    Ok(page.matches.into_iter().filter(|stored| seen.insert(stored.key.clone())).collect())
+    Ok(page
+        .matches
+        .into_iter()
+        .filter(|stored| seen.insert(stored.key.clone()))
+        .collect())
 }

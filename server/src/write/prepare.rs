@@ -27,19 +27,32 @@ pub struct Prepared {
 /// # Errors
 /// `version-conflict`
 pub fn check_preconditions(draft: &Draft, current: Option<&Stored>) -> Result<(), Problem> {
-    let Need::Match(tags) = &draft.need else { return Ok(()) };
-    check_if_match(tags, current.filter(|stored| !stored.deleted).map(|stored| stored.version))
+    let Need::Match(tags) = &draft.need else {
+        return Ok(());
+    };
+    check_if_match(
+        tags,
+        current
+            .filter(|stored| !stored.deleted)
+            .map(|stored| stored.version),
+    )
 }
 
 /// Validates, extracts the index entries of both versions and makes the change.
 ///
 /// # Errors
 /// `type-mismatch`, `invalid-resource` and its kin
-pub fn prepare(server: &Server, draft: Draft, current: Option<Stored>) -> Result<Prepared, Problem> {
+pub fn prepare(
+    server: &Server,
+    draft: Draft,
+    current: Option<Stored>,
+) -> Result<Prepared, Problem> {
     let Draft { key, step, .. } = draft;
-    let expect = current.as_ref().map_or(ExpectVersion::Absent, |stored| ExpectVersion::Version(stored.version));
+    let expect = current.as_ref().map_or(ExpectVersion::Absent, |stored| {
+        ExpectVersion::Version(stored.version)
+    });
     let live = current.as_ref().filter(|stored| !stored.deleted);
-    let old = live.map(|stored| parse_stored(stored)).transpose()?;
+    let old = live.map(parse_stored).transpose()?;
     let removed = match &old {
         Some(document) => server.extract(key.resource_type, document.root()),
         None => Vec::new(),
@@ -55,20 +68,61 @@ pub fn prepare(server: &Server, draft: Draft, current: Option<Stored>) -> Result
             }
             let added = server.extract(key.resource_type, document.root());
             let index = server.store.prepare(&key, &removed, &added);
-            let effect = if live.is_some() { Effect::Updated } else { Effect::Created };
-            let action = Action::Put { body: body.clone(), index };
-            let written = Written { key: key.clone(), effect, version: None, content: Some(Content::New(body)) };
-            Ok(Prepared { change: Some(Change { key, expect, action }), written })
+            let effect = if live.is_some() {
+                Effect::Updated
+            } else {
+                Effect::Created
+            };
+            let action = Action::Put {
+                body: body.clone(),
+                index,
+            };
+            let written = Written {
+                key: key.clone(),
+                effect,
+                version: None,
+                content: Some(Content::New(body)),
+            };
+            Ok(Prepared {
+                change: Some(Change {
+                    key,
+                    expect,
+                    action,
+                }),
+                written,
+            })
         }
         Step::Delete => {
-            let version = current.as_ref().map(|stored| (stored.version, stored.updated));
+            let version = current
+                .as_ref()
+                .map(|stored| (stored.version, stored.updated));
             if live.is_none() {
-                let written = Written { key, effect: Effect::NothingToDelete, version, content: None };
-                return Ok(Prepared { change: None, written });
+                let written = Written {
+                    key,
+                    effect: Effect::NothingToDelete,
+                    version,
+                    content: None,
+                };
+                return Ok(Prepared {
+                    change: None,
+                    written,
+                });
             }
             let index = server.store.prepare(&key, &removed, &[]);
-            let written = Written { key: key.clone(), effect: Effect::Deleted, version, content: None };
-            Ok(Prepared { change: Some(Change { key, expect, action: Action::Delete { index } }), written })
+            let written = Written {
+                key: key.clone(),
+                effect: Effect::Deleted,
+                version,
+                content: None,
+            };
+            Ok(Prepared {
+                change: Some(Change {
+                    key,
+                    expect,
+                    action: Action::Delete { index },
+                }),
+                written,
+            })
         }
     }
 }
@@ -80,7 +134,10 @@ fn unchanged(stored: &Stored) -> Prepared {
         version: Some((stored.version, stored.updated)),
         content: Some(Content::Old(stored.json.clone())),
     };
-    Prepared { change: None, written }
+    Prepared {
+        change: None,
+        written,
+    }
 }
 
 /// Whether a new body says the same as the stored one: server's own elements aside, member order aside, digits exact.
@@ -91,7 +148,10 @@ fn is_same(body: &Body, old: &Document, key: &fhir_core::ids::ResourceKey) -> bo
 fn parse_stored(stored: &Stored) -> Result<Document, Problem> {
     Document::parse(&stored.json).map_err(|error| {
         tracing::error!(key = %stored.key, %error, "a stored resource cannot be read");
-        Problem::new(ErrorKind::INTERNAL, "the stored resource cannot be read; the server's log has more")
+        Problem::new(
+            ErrorKind::INTERNAL,
+            "the stored resource cannot be read; the server's log has more",
+        )
     })
 }
 
@@ -99,9 +159,16 @@ fn parse_stored(stored: &Stored) -> Result<Document, Problem> {
 ///
 /// # Errors
 /// `type-mismatch`, `invalid-resource` and its kin
-pub fn check_resource(server: &Server, resource_type: ResourceTypeId, resource: ValueRef<'_>) -> Result<(), Problem> {
+pub fn check_resource(
+    server: &Server,
+    resource_type: ResourceTypeId,
+    resource: ValueRef<'_>,
+) -> Result<(), Problem> {
     if !resource.is_object() {
-        return Err(Problem::new(ErrorKind::INVALID_RESOURCE, "a resource is a JSON object"));
+        return Err(Problem::new(
+            ErrorKind::INVALID_RESOURCE,
+            "a resource is a JSON object",
+        ));
     }
     let name = resource_type_name(resource);
     if name.as_deref() != Some(resource_type.name()) {
@@ -116,5 +183,9 @@ pub fn check_resource(server: &Server, resource_type: ResourceTypeId, resource: 
         return Ok(());
     }
     let issues = structure::check(resource_type, resource);
-    if issues.is_empty() { Ok(()) } else { Err(Problem { issues }) }
+    if issues.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem { issues })
+    }
 }

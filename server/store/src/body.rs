@@ -40,7 +40,11 @@ pub(crate) enum Class {
 
 impl Class {
     pub(crate) fn of(type_name: &str) -> Self {
-        if type_name == "Observation" { Self::Observation } else { Self::Other }
+        if type_name == "Observation" {
+            Self::Observation
+        } else {
+            Self::Other
+        }
     }
 }
 
@@ -81,8 +85,14 @@ impl Bodies {
     pub(crate) fn new() -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let by_number = HashMap::from([(BUILT_IN, Arc::new(BUILT_IN_BYTES.to_vec()))]);
-        let dictionaries = Dictionaries { by_number, current: HashMap::new() };
-        Self { serial: SERIAL.fetch_add(1, Ordering::Relaxed), dictionaries: RwLock::new(dictionaries) }
+        let dictionaries = Dictionaries {
+            by_number,
+            current: HashMap::new(),
+        };
+        Self {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            dictionaries: RwLock::new(dictionaries),
+        }
     }
 
     /// Makes a dictionary known, and the one to pack with.
@@ -96,22 +106,38 @@ impl Bodies {
 
     /// The dictionary that bodies of a class are packed with.
     pub(crate) fn current(&self, class: Class) -> i64 {
-        self.dictionaries.read().ok().and_then(|d| d.current.get(&(class as u8)).copied()).unwrap_or(BUILT_IN)
+        self.dictionaries
+            .read()
+            .ok()
+            .and_then(|d| d.current.get(&(class as u8)).copied())
+            .unwrap_or(BUILT_IN)
     }
 
     /// Whether bodies packed with this dictionary can be read.
     pub(crate) fn knows(&self, flags: i64) -> bool {
         flags & FLAG_ZSTD == 0
-            || self.dictionaries.read().is_ok_and(|d| d.by_number.contains_key(&(flags >> DICTIONARY_SHIFT)))
+            || self
+                .dictionaries
+                .read()
+                .is_ok_and(|d| d.by_number.contains_key(&(flags >> DICTIONARY_SHIFT)))
     }
 
     fn dictionary(&self, number: i64) -> Option<Arc<Vec<u8>>> {
-        self.dictionaries.read().ok()?.by_number.get(&number).cloned()
+        self.dictionaries
+            .read()
+            .ok()?
+            .by_number
+            .get(&number)
+            .cloned()
     }
 
     pub(crate) fn pack(&self, class: Class, text: &[u8], gap: u32) -> Packed {
         let gap = (text.len() as i64) << 16 | i64::from(gap & 0xFFFF);
-        let raw = || Packed { flags: 0, gap, bytes: text.to_vec() };
+        let raw = || Packed {
+            flags: 0,
+            gap,
+            bytes: text.to_vec(),
+        };
         if text.len() < COMPRESS_BYTES_MIN {
             return raw();
         }
@@ -123,7 +149,8 @@ impl Bodies {
             let packer = match packers.entry((self.serial, number)) {
                 std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::hash_map::Entry::Vacant(entry) => {
-                    let mut packer = Compressor::with_dictionary(LEVEL, &self.dictionary(number)?).ok()?;
+                    let mut packer =
+                        Compressor::with_dictionary(LEVEL, &self.dictionary(number)?).ok()?;
                     packer.include_contentsize(false).ok()?;
                     packer.include_dictid(false).ok()?;
                     entry.insert(packer)
@@ -132,9 +159,11 @@ impl Bodies {
             packer.compress(text).ok()
         });
         match packed {
-            Some(bytes) if bytes.len() < text.len() => {
-                Packed { flags: FLAG_ZSTD | number << DICTIONARY_SHIFT, gap, bytes }
-            }
+            Some(bytes) if bytes.len() < text.len() => Packed {
+                flags: FLAG_ZSTD | number << DICTIONARY_SHIFT,
+                gap,
+                bytes,
+            },
             _ => raw(),
         }
     }
@@ -144,7 +173,10 @@ impl Bodies {
         if flags & FLAG_ZSTD == 0 {
             return Ok(bytes.to_vec());
         }
-        let length = usize::try_from(gap >> 16).ok().filter(|n| *n <= BODY_BYTES_MAX).ok_or_else(|| failed("has no length"))?;
+        let length = usize::try_from(gap >> 16)
+            .ok()
+            .filter(|n| *n <= BODY_BYTES_MAX)
+            .ok_or_else(|| failed("has no length"))?;
         let number = flags >> DICTIONARY_SHIFT;
         UNPACKERS.with_borrow_mut(|unpackers| {
             if unpackers.len() >= CONTEXTS_MAX {
@@ -153,13 +185,22 @@ impl Bodies {
             let unpacker = match unpackers.entry((self.serial, number)) {
                 std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::hash_map::Entry::Vacant(entry) => {
-                    let dictionary = self.dictionary(number).ok_or_else(|| failed("needs an unknown dictionary"))?;
-                    let unpacker = Decompressor::with_dictionary(&dictionary).map_err(|_| failed("cannot be unpacked"))?;
+                    let dictionary = self
+                        .dictionary(number)
+                        .ok_or_else(|| failed("needs an unknown dictionary"))?;
+                    let unpacker = Decompressor::with_dictionary(&dictionary)
+                        .map_err(|_| failed("cannot be unpacked"))?;
                     entry.insert(unpacker)
                 }
             };
-            let text = unpacker.decompress(bytes, length).map_err(|_| failed("cannot be unpacked"))?;
-            if text.len() == length { Ok(text) } else { Err(failed("has another length than it should")) }
+            let text = unpacker
+                .decompress(bytes, length)
+                .map_err(|_| failed("cannot be unpacked"))?;
+            if text.len() == length {
+                Ok(text)
+            } else {
+                Err(failed("has another length than it should"))
+            }
         })
     }
 
@@ -178,7 +219,11 @@ impl Bodies {
             write_stored(text, place, version, updated, &mut out);
             out
         };
-        if flags & FLAG_ZSTD == 0 { Ok(write(bytes)) } else { Ok(write(&self.unpack(flags, gap, bytes)?)) }
+        if flags & FLAG_ZSTD == 0 {
+            Ok(write(bytes))
+        } else {
+            Ok(write(&self.unpack(flags, gap, bytes)?))
+        }
     }
 }
 
@@ -190,12 +235,21 @@ mod tests {
     #[test]
     fn bodies_come_back_byte_for_byte() {
         let bodies = Bodies::new();
-        bodies.add(2, Class::Other as u8, b"some dictionary of another kind \"resourceType\":\"Patient\"".to_vec());
+        bodies.add(
+            2,
+            Class::Other as u8,
+            b"some dictionary of another kind \"resourceType\":\"Patient\"".to_vec(),
+        );
         for class in [Class::Observation, Class::Other] {
             for length in [0, 1, 199, 200, 1_000, 100_000] {
                 let text: Vec<u8> = (0..length).map(|i| (i * 7 % 251) as u8).collect();
                 let packed = bodies.pack(class, &text, 3);
-                assert_eq!(bodies.unpack(packed.flags, packed.gap, &packed.bytes).unwrap(), text);
+                assert_eq!(
+                    bodies
+                        .unpack(packed.flags, packed.gap, &packed.bytes)
+                        .unwrap(),
+                    text
+                );
             }
         }
     }
@@ -203,11 +257,27 @@ mod tests {
     #[test]
     fn damaged_bodies_are_refused() {
         let bodies = Bodies::new();
-        let packed = bodies.pack(Class::Observation, &b"{\"resourceType\":\"Observation\"}".repeat(50), 3);
+        let packed = bodies.pack(
+            Class::Observation,
+            &b"{\"resourceType\":\"Observation\"}".repeat(50),
+            3,
+        );
         assert!(packed.bytes.len() < 200);
         let cut = &packed.bytes[..packed.bytes.len() - 2];
         assert!(bodies.unpack(packed.flags, packed.gap, cut).is_err());
-        assert!(bodies.unpack(packed.flags, packed.gap + (1 << 16), &packed.bytes).is_err());
-        assert!(bodies.unpack(packed.flags | 99 << DICTIONARY_SHIFT, packed.gap, &packed.bytes).is_err());
+        assert!(
+            bodies
+                .unpack(packed.flags, packed.gap + (1 << 16), &packed.bytes)
+                .is_err()
+        );
+        assert!(
+            bodies
+                .unpack(
+                    packed.flags | 99 << DICTIONARY_SHIFT,
+                    packed.gap,
+                    &packed.bytes
+                )
+                .is_err()
+        );
     }
 }

@@ -64,7 +64,10 @@ impl Catalog {
     }
 
     fn new(definitions: &Definitions) -> Self {
-        let mut catalog = Self { params: HashMap::new(), cores: HashMap::new() };
+        let mut catalog = Self {
+            params: HashMap::new(),
+            cores: HashMap::new(),
+        };
         for resource_type in definitions.concrete_types() {
             let params = definitions.search_params(resource_type);
             let core = core_plan(params);
@@ -77,8 +80,17 @@ impl Catalog {
                     id if core.tokens.contains(&id) => Core::Token,
                     _ => Core::None,
                 });
-                let bit = u32::try_from(position).ok().filter(|_| position < PRESENT_BITS);
-                let plan = ParamPlan { kind: param.kind, bit, stored_as, target, core: role, code: param.code };
+                let bit = u32::try_from(position)
+                    .ok()
+                    .filter(|_| position < PRESENT_BITS);
+                let plan = ParamPlan {
+                    kind: param.kind,
+                    bit,
+                    stored_as,
+                    target,
+                    core: role,
+                    code: param.code,
+                };
                 catalog.params.insert(param.id.0, plan);
             }
             if let Some(core) = core {
@@ -101,16 +113,28 @@ impl Catalog {
 
 /// A type has a clinical core when it has all of a subject, a date, a code and a category.
 fn core_plan(params: &[SearchParam]) -> Option<CorePlan> {
-    let find = |code: &str, kind: ParamType| params.iter().find(|p| p.code == code && p.kind == kind).map(|p| p.id.0);
+    let find = |code: &str, kind: ParamType| {
+        params
+            .iter()
+            .find(|p| p.code == code && p.kind == kind)
+            .map(|p| p.id.0)
+    };
     Some(CorePlan {
         subject: find("subject", ParamType::Reference)?,
         date: find("date", ParamType::Date)?,
-        tokens: vec![find("code", ParamType::Token)?, find("category", ParamType::Token)?],
+        tokens: vec![
+            find("code", ParamType::Token)?,
+            find("category", ParamType::Token)?,
+        ],
     })
 }
 
 fn branches(expression: &str) -> BTreeSet<&str> {
-    expression.split('|').map(str::trim).filter(|b| !b.is_empty()).collect()
+    expression
+        .split('|')
+        .map(str::trim)
+        .filter(|b| !b.is_empty())
+        .collect()
 }
 
 /// The parameters that together have the same entries, when the expressions say so.
@@ -130,25 +154,41 @@ fn derive_target(
 ) -> Option<(Vec<u16>, Option<ResourceTypeId>)> {
     let (path, rest) = param.expression.split_once(".where(resolve() is ")?;
     let target = definitions.resource_type(rest.strip_suffix(')')?)?;
-    let base = params.iter().find(|p| p.kind == ParamType::Reference && p.expression == path)?;
+    let base = params
+        .iter()
+        .find(|p| p.kind == ParamType::Reference && p.expression == path)?;
     Some((vec![base.id.0], Some(target)))
 }
 
 /// A union is the parameters whose branches fill it.
-fn derive_union(param: &SearchParam, params: &[SearchParam]) -> Option<(Vec<u16>, Option<ResourceTypeId>)> {
+fn derive_union(
+    param: &SearchParam,
+    params: &[SearchParam],
+) -> Option<(Vec<u16>, Option<ResourceTypeId>)> {
     let whole = branches(param.expression);
     if whole.len() < 2 {
         return None;
     }
     let parts = |p: &SearchParam| -> Vec<(String, ParamType)> {
-        let find = |code| params.iter().find(|q| q.code == code).map_or(ParamType::Special, |q| q.kind);
-        p.components.iter().map(|c| (c.expression.to_owned(), find(c.code))).collect()
+        let find = |code| {
+            params
+                .iter()
+                .find(|q| q.code == code)
+                .map_or(ParamType::Special, |q| q.kind)
+        };
+        p.components
+            .iter()
+            .map(|c| (c.expression.to_owned(), find(c.code)))
+            .collect()
     };
     let mut covered = BTreeSet::new();
     let mut bases = Vec::new();
     for base in params {
         let own = branches(base.expression);
-        let is_part = base.kind == param.kind && own.len() < whole.len() && own.is_subset(&whole) && !own.is_empty();
+        let is_part = base.kind == param.kind
+            && own.len() < whole.len()
+            && own.is_subset(&whole)
+            && !own.is_empty();
         if is_part && parts(base) == parts(param) {
             covered.extend(own);
             bases.push(base.id.0);
@@ -166,14 +206,23 @@ mod tests {
         let resource_type = definitions.resource_type(type_name).unwrap();
         let id = definitions.search_param(resource_type, code).unwrap().id;
         let plan = Catalog::r4().param(id).unwrap();
-        plan.stored_as.iter().map(|id| definitions.search_param_by_id(ParamId(*id)).unwrap().code).collect()
+        plan.stored_as
+            .iter()
+            .map(|id| definitions.search_param_by_id(ParamId(*id)).unwrap().code)
+            .collect()
     }
 
     #[test]
     fn parameters_with_the_same_values_are_stored_once() {
         assert_eq!(stored_as("Observation", "patient"), ["subject"]);
-        assert_eq!(stored_as("Observation", "combo-code"), ["code", "component-code"]);
-        assert_eq!(stored_as("Observation", "combo-value-quantity"), ["component-value-quantity", "value-quantity"]);
+        assert_eq!(
+            stored_as("Observation", "combo-code"),
+            ["code", "component-code"]
+        );
+        assert_eq!(
+            stored_as("Observation", "combo-value-quantity"),
+            ["component-value-quantity", "value-quantity"]
+        );
         assert_eq!(
             stored_as("Observation", "combo-code-value-quantity"),
             ["code-value-quantity", "component-code-value-quantity"]
@@ -185,7 +234,11 @@ mod tests {
     #[test]
     fn types_with_subject_date_code_and_category_have_a_core() {
         let definitions = Definitions::r4();
-        let has_core = |name: &str| Catalog::r4().core(definitions.resource_type(name).unwrap()).is_some();
+        let has_core = |name: &str| {
+            Catalog::r4()
+                .core(definitions.resource_type(name).unwrap())
+                .is_some()
+        };
         assert!(has_core("Observation") && has_core("DiagnosticReport") && has_core("Procedure"));
         assert!(!has_core("Patient"));
     }
@@ -193,7 +246,13 @@ mod tests {
     #[test]
     fn every_parameter_has_a_bit() {
         for param in Definitions::r4().all_search_params() {
-            assert!(Catalog::r4().param(param.id).is_some_and(|p| p.bit.is_some()), "{}", param.code);
+            assert!(
+                Catalog::r4()
+                    .param(param.id)
+                    .is_some_and(|p| p.bit.is_some()),
+                "{}",
+                param.code
+            );
         }
     }
 
@@ -202,7 +261,12 @@ mod tests {
         for plan in Catalog::r4().params.values() {
             for base in &plan.stored_as {
                 let base_plan = &Catalog::r4().params[base];
-                assert_eq!(base_plan.stored_as, [*base], "{} is stored through a derived one", plan.code);
+                assert_eq!(
+                    base_plan.stored_as,
+                    [*base],
+                    "{} is stored through a derived one",
+                    plan.code
+                );
             }
         }
     }

@@ -86,13 +86,19 @@ impl QueryableByName<Sqlite> for Row {
     fn build<'a>(row: &impl NamedRow<'a, Sqlite>) -> diesel::deserialize::Result<Self> {
         let mut cells = Vec::with_capacity(row.field_count());
         for index in 0..row.field_count() {
-            let Some(field) = diesel::row::Row::get(row, index) else { break };
+            let Some(field) = diesel::row::Row::get(row, index) else {
+                break;
+            };
             cells.push(match field.value() {
                 None => Cell::Null,
                 Some(value) => match value.value_type() {
                     None => Cell::Null,
-                    Some(SqliteType::Text) => Cell::Text(<String as FromSql<Text, Sqlite>>::from_sql(value)?),
-                    Some(SqliteType::Binary) => Cell::Bytes(<Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?),
+                    Some(SqliteType::Text) => {
+                        Cell::Text(<String as FromSql<Text, Sqlite>>::from_sql(value)?)
+                    }
+                    Some(SqliteType::Binary) => {
+                        Cell::Bytes(<Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?)
+                    }
                     Some(_) => Cell::Int(<i64 as FromSql<BigInt, Sqlite>>::from_sql(value)?),
                 },
             });
@@ -113,15 +119,21 @@ impl QueryableByName<Pg> for Row {
     fn build<'a>(row: &impl NamedRow<'a, Pg>) -> diesel::deserialize::Result<Self> {
         let mut cells = Vec::with_capacity(row.field_count());
         for index in 0..row.field_count() {
-            let Some(field) = diesel::row::Row::get(row, index) else { break };
+            let Some(field) = diesel::row::Row::get(row, index) else {
+                break;
+            };
             cells.push(match field.value() {
                 None => Cell::Null,
                 Some(value) => match value.get_oid().get() {
                     oid::INT8 => Cell::Int(<i64 as FromSql<BigInt, Pg>>::from_sql(value)?),
-                    oid::INT4 => Cell::Int(i64::from(<i32 as FromSql<Integer, Pg>>::from_sql(value)?)),
+                    oid::INT4 => {
+                        Cell::Int(i64::from(<i32 as FromSql<Integer, Pg>>::from_sql(value)?))
+                    }
                     oid::BYTEA => Cell::Bytes(<Vec<u8> as FromSql<Binary, Pg>>::from_sql(value)?),
                     oid::TEXT => Cell::Text(<String as FromSql<Text, Pg>>::from_sql(value)?),
-                    other => return Err(format!("unexpected type {other} of column {index}").into()),
+                    other => {
+                        return Err(format!("unexpected type {other} of column {index}").into());
+                    }
                 },
             });
         }
@@ -133,21 +145,35 @@ impl QueryableByName<Pg> for Row {
 pub(crate) fn classify(error: Error) -> StoreError {
     let is_unavailable = |text: &str| {
         [
-            "disk is full", "disk I/O error", "readonly database", "unable to open", "locked", "No space left",
-            "connection", "Connection", "closed", "terminating", "shutting down", "too many clients",
+            "disk is full",
+            "disk I/O error",
+            "readonly database",
+            "unable to open",
+            "locked",
+            "No space left",
+            "connection",
+            "Connection",
+            "closed",
+            "terminating",
+            "shutting down",
+            "too many clients",
         ]
         .iter()
         .any(|sign| text.contains(sign))
     };
     match error {
-        Error::DatabaseError(DatabaseErrorKind::ClosedConnection, info) => StoreError::Unavailable(info.message().into()),
+        Error::DatabaseError(DatabaseErrorKind::ClosedConnection, info) => {
+            StoreError::Unavailable(info.message().into())
+        }
         Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, info) => {
             StoreError::Unavailable(info.message().into())
         }
         Error::DatabaseError(_, info) if info.message().contains("statement timeout") => {
             StoreError::TooCostly("it ran into the time limit".into())
         }
-        Error::DatabaseError(_, info) if is_unavailable(info.message()) => StoreError::Unavailable(info.message().into()),
+        Error::DatabaseError(_, info) if is_unavailable(info.message()) => {
+            StoreError::Unavailable(info.message().into())
+        }
         Error::DatabaseError(_, info) => StoreError::Internal(info.message().into()),
         Error::BrokenTransactionManager => StoreError::Unavailable("the connection broke".into()),
         other => StoreError::Internal(other.to_string()),
@@ -172,12 +198,14 @@ impl Db {
     }
 
     pub(crate) fn connect_sqlite(path: &str) -> Result<Self, StoreError> {
-        let connection = SqliteConnection::establish(path).map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let connection = SqliteConnection::establish(path)
+            .map_err(|e| StoreError::Unavailable(e.to_string()))?;
         Ok(Self::Sqlite(connection))
     }
 
     pub(crate) fn connect_postgres(url: &str) -> Result<Self, StoreError> {
-        let connection = PgConnection::establish(url).map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        let connection =
+            PgConnection::establish(url).map_err(|e| StoreError::Unavailable(e.to_string()))?;
         Ok(Self::Postgres(Box::new(connection)))
     }
 

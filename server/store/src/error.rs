@@ -17,7 +17,9 @@ pub enum StoreError {
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// The database was written by a newer release; it is left untouched.
-    #[error("the database has schema `{found}`, newer than this release knows; use the newer release")]
+    #[error(
+        "the database has schema `{found}`, newer than this release knows; use the newer release"
+    )]
     NewerSchema {
         /// Name of the unknown migration.
         found: String,

@@ -51,7 +51,11 @@ impl KeyHasher {
 
     /// The key of a resource in `res.h` and of references to it. Never 0, which stands for "any".
     pub(crate) fn resource(&self, key: &ResourceKey) -> i64 {
-        let (h, _) = self.wide(Kind::Resource, key.resource_type.0, &[key.id.as_str().as_bytes()]);
+        let (h, _) = self.wide(
+            Kind::Resource,
+            key.resource_type.0,
+            &[key.id.as_str().as_bytes()],
+        );
         if h == 0 { 1 } else { h as i64 }
     }
 

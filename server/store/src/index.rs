@@ -186,7 +186,12 @@ impl Preparer<'_> {
     ) -> PreparedIndex {
         let new = self.rows(resource_type, add);
         if remove.is_empty() {
-            return PreparedIndex { remove: IndexRows::default(), add: new.rows, present: new.present, at: new.at };
+            return PreparedIndex {
+                remove: IndexRows::default(),
+                add: new.rows,
+                present: new.present,
+                at: new.at,
+            };
         }
         let (mut gone, mut come) = (self.rows(resource_type, remove).rows, new.rows);
         cancel(&mut gone.post, &mut come.post);
@@ -196,17 +201,29 @@ impl Preparer<'_> {
         cancel(&mut gone.str, &mut come.str);
         cancel(&mut gone.comp, &mut come.comp);
         cancel(&mut gone.core, &mut come.core);
-        PreparedIndex { remove: gone, add: come, present: new.present, at: new.at }
+        PreparedIndex {
+            remove: gone,
+            add: come,
+            present: new.present,
+            at: new.at,
+        }
     }
 
     fn rows(&self, resource_type: ResourceTypeId, entries: &[IndexEntry<'_>]) -> Prepared {
-        let mut out = Prepared { rows: IndexRows::default(), present: 0, at: None };
+        let mut out = Prepared {
+            rows: IndexRows::default(),
+            present: 0,
+            at: None,
+        };
         let core = self.core_rows(resource_type, entries, &mut out);
         for entry in entries {
             let plan = self.catalog.param(entry.param);
             match plan.and_then(|plan| plan.bit) {
                 Some(bit) => out.present |= 1 << bit,
-                None => out.rows.post.push(PostRow::Hash(i64::from(entry.param.0) << 32, 0)),
+                None => out
+                    .rows
+                    .post
+                    .push(PostRow::Hash(i64::from(entry.param.0) << 32, 0)),
             }
             let is_derived = plan.is_some_and(|plan| plan.stored_as != [entry.param.0]);
             if is_derived && is_stored_elsewhere(plan.and_then(|p| p.target), &entry.value) {
@@ -216,7 +233,10 @@ impl Preparer<'_> {
                 && plan.is_some_and(|plan| match plan.core {
                     Core::Token => matches!(entry.value, IndexValue::Token { .. }),
                     Core::Date => matches!(entry.value, IndexValue::Date { .. }),
-                    Core::Subject => matches!(entry.value, IndexValue::Reference(_) | IndexValue::ReferenceUrl(_)),
+                    Core::Subject => matches!(
+                        entry.value,
+                        IndexValue::Reference(_) | IndexValue::ReferenceUrl(_)
+                    ),
                     Core::None => false,
                 });
             if !is_in_core {
@@ -229,13 +249,32 @@ impl Preparer<'_> {
 
     /// The rows of the clinical core, if the resource is one of the plain kind: at most one subject, at most one
     /// date and that not wide, codes of ordinary length. Others are indexed like any type; `res.at` tells which.
-    fn core_rows(&self, resource_type: ResourceTypeId, entries: &[IndexEntry<'_>], out: &mut Prepared) -> InCore {
-        let Some(core) = self.catalog.core(resource_type) else { return InCore::No };
+    // A guard that takes the value would hide that matching changes it.
+    #[allow(clippy::collapsible_match)]
+    fn core_rows(
+        &self,
+        resource_type: ResourceTypeId,
+        entries: &[IndexEntry<'_>],
+        out: &mut Prepared,
+    ) -> InCore {
+        let Some(core) = self
+            .catalog
+            .core(resource_type)
+            .filter(|_| !entries.is_empty())
+        else {
+            return InCore::No;
+        };
         let (mut subject, mut date, mut tokens) = (None, None, Vec::new());
         for IndexEntry { param, value } in entries {
             match value {
                 IndexValue::Reference(key) if param.0 == core.subject => {
-                    if subject.replace((self.hasher.resource(key), i64::from(key.resource_type.0) + 1)).is_some() {
+                    if subject
+                        .replace((
+                            self.hasher.resource(key),
+                            i64::from(key.resource_type.0) + 1,
+                        ))
+                        .is_some()
+                    {
                         return InCore::No;
                     }
                 }
@@ -253,9 +292,17 @@ impl Preparer<'_> {
                     if code.len() > KEY_TEXT_BYTES_MAX || tokens.len() == CORE_TOKENS_MAX {
                         return InCore::No;
                     }
-                    tokens.push((param.0, self.terms.term(bytes_of(system.as_deref()), code.as_bytes())));
+                    tokens.push((
+                        param.0,
+                        self.terms
+                            .term(bytes_of(system.as_deref()), code.as_bytes()),
+                    ));
                 }
-                IndexValue::Identifier { .. } | IndexValue::Uri(_) if core.tokens.contains(&param.0) => return InCore::No,
+                IndexValue::Identifier { .. } | IndexValue::Uri(_)
+                    if core.tokens.contains(&param.0) =>
+                {
+                    return InCore::No;
+                }
                 _ => {}
             }
         }
@@ -263,11 +310,35 @@ impl Preparer<'_> {
         let (lo, hi) = date.unwrap_or((i64::MIN, i64::MIN));
         let any = || CoreKey::Any(core.any_key());
         let rows = &mut out.rows.core;
-        rows.push(CoreRow { s: 0, k: any(), lo, hi, t: subject.map_or(-1, |(_, t)| t) });
-        rows.extend(tokens.iter().map(|(p, term)| CoreRow { s: 0, k: CoreKey::Token(*p, term.clone()), lo, hi, t: 0 }));
+        rows.push(CoreRow {
+            s: 0,
+            k: any(),
+            lo,
+            hi,
+            t: subject.map_or(-1, |(_, t)| t),
+        });
+        rows.extend(tokens.iter().map(|(p, term)| CoreRow {
+            s: 0,
+            k: CoreKey::Token(*p, term.clone()),
+            lo,
+            hi,
+            t: 0,
+        }));
         if let Some((s, _)) = subject {
-            rows.push(CoreRow { s, k: any(), lo, hi, t: 0 });
-            rows.extend(tokens.into_iter().map(|(p, term)| CoreRow { s, k: CoreKey::Token(p, term), lo, hi, t: 0 }));
+            rows.push(CoreRow {
+                s,
+                k: any(),
+                lo,
+                hi,
+                t: 0,
+            });
+            rows.extend(tokens.into_iter().map(|(p, term)| CoreRow {
+                s,
+                k: CoreKey::Token(p, term),
+                lo,
+                hi,
+                t: 0,
+            }));
         }
         out.at = Some(lo);
         InCore::Yes
@@ -279,7 +350,10 @@ impl Preparer<'_> {
             IndexValue::Token { system, code } => {
                 let system = bytes_of(system.as_deref());
                 if code.len() <= KEY_TEXT_BYTES_MAX && system.len() <= KEY_TEXT_BYTES_MAX {
-                    rows.post.push(PostRow::Term(param, self.terms.term(system, code.as_bytes())));
+                    rows.post.push(PostRow::Term(
+                        param,
+                        self.terms.term(system, code.as_bytes()),
+                    ));
                 } else {
                     self.identifier_rows(param, TOKEN_KINDS, system, code.as_bytes(), rows);
                 }
@@ -287,52 +361,104 @@ impl Preparer<'_> {
             IndexValue::TokenText(texts) => {
                 for text in texts {
                     if text.len() <= KEY_TEXT_BYTES_MAX {
-                        rows.post.push(PostRow::Term(param, self.terms.term(SYSTEM_TEXT, text.as_bytes())));
+                        rows.post.push(PostRow::Term(
+                            param,
+                            self.terms.term(SYSTEM_TEXT, text.as_bytes()),
+                        ));
                     } else {
-                        rows.str.push(self.text_row(p, text.as_bytes(), text.as_bytes()));
+                        rows.str
+                            .push(self.text_row(p, text.as_bytes(), text.as_bytes()));
                     }
                 }
             }
-            IndexValue::Identifier { system, value, types } => {
-                self.identifier_rows(param, TOKEN_KINDS, bytes_of(system.as_deref()), value.as_bytes(), rows);
+            IndexValue::Identifier {
+                system,
+                value,
+                types,
+            } => {
+                self.identifier_rows(
+                    param,
+                    TOKEN_KINDS,
+                    bytes_of(system.as_deref()),
+                    value.as_bytes(),
+                    rows,
+                );
                 for (type_system, type_code) in types {
-                    let parts = [bytes_of(type_system.as_deref()), type_code.as_bytes(), value.as_bytes()];
+                    let parts = [
+                        bytes_of(type_system.as_deref()),
+                        type_code.as_bytes(),
+                        value.as_bytes(),
+                    ];
                     let (k, c) = self.hasher.posting(Kind::OfType, param, &parts);
                     rows.post.push(PostRow::Hash(k, c));
                 }
             }
             IndexValue::ReferenceIdentifier { system, value } => {
-                self.identifier_rows(param, REFERENCE_KINDS, bytes_of(system.as_deref()), value.as_bytes(), rows);
+                self.identifier_rows(
+                    param,
+                    REFERENCE_KINDS,
+                    bytes_of(system.as_deref()),
+                    value.as_bytes(),
+                    rows,
+                );
             }
             IndexValue::Reference(key) => {
-                rows.refs.push(RefRow { p, h: self.hasher.resource(key), t: i64::from(key.resource_type.0) + 1 });
+                rows.refs.push(RefRow {
+                    p,
+                    h: self.hasher.resource(key),
+                    t: i64::from(key.resource_type.0) + 1,
+                });
             }
-            IndexValue::ReferenceUrl(url) => rows.refs.push(RefRow { p, h: self.hasher.url(url), t: 0 }),
+            IndexValue::ReferenceUrl(url) => rows.refs.push(RefRow {
+                p,
+                h: self.hasher.url(url),
+                t: 0,
+            }),
             IndexValue::Date { start, end } => {
                 let p = if is_wide(*start, *end) { p | WIDE } else { p };
-                rows.dat.push(DatRow { p, lo: *start, hi: *end });
+                rows.dat.push(DatRow {
+                    p,
+                    lo: *start,
+                    hi: *end,
+                });
             }
             IndexValue::Number { low, high } => {
-                rows.num.push(self.number_row(p, Unit::Known(0), low.as_bytes(), high.as_bytes()));
+                rows.num
+                    .push(self.number_row(p, Unit::Known(0), low.as_bytes(), high.as_bytes()));
             }
-            IndexValue::Quantity { system, code, unit, low, high } => {
+            IndexValue::Quantity {
+                system,
+                code,
+                unit,
+                low,
+                high,
+            } => {
                 let unit = self.unit(system.as_deref(), code.as_deref(), unit.as_deref());
-                rows.num.push(self.number_row(p, unit, low.as_bytes(), high.as_bytes()));
+                rows.num
+                    .push(self.number_row(p, unit, low.as_bytes(), high.as_bytes()));
             }
             IndexValue::String { normal, exact } => {
-                rows.str.push(self.text_row(p, normal.as_bytes(), exact.as_bytes()));
+                rows.str
+                    .push(self.text_row(p, normal.as_bytes(), exact.as_bytes()));
             }
             IndexValue::Uri(uri) => {
                 if uri.len() <= KEY_TEXT_BYTES_MAX {
-                    rows.post.push(PostRow::Term(param, self.terms.term(SYSTEM_URI, uri.as_bytes())));
+                    rows.post.push(PostRow::Term(
+                        param,
+                        self.terms.term(SYSTEM_URI, uri.as_bytes()),
+                    ));
                 } else {
                     let (k, c) = self.hasher.posting(Kind::Url, param, &[uri.as_bytes()]);
                     rows.post.push(PostRow::Hash(k, c));
-                    rows.str.push(self.text_row(p, uri.as_bytes(), uri.as_bytes()));
+                    rows.str
+                        .push(self.text_row(p, uri.as_bytes(), uri.as_bytes()));
                 }
             }
             IndexValue::Composite(parts) => rows.comp.extend(self.composite_row(p, parts)),
-            IndexValue::Position { latitude_e7, longitude_e7 } => rows.comp.push(CompRow {
+            IndexValue::Position {
+                latitude_e7,
+                longitude_e7,
+            } => rows.comp.push(CompRow {
                 p,
                 a: CompKey::Number(*latitude_e7),
                 s: Part::Bytes(tagged(TAG_POSITION, &sortable(*longitude_e7))),
@@ -352,7 +478,14 @@ impl Preparer<'_> {
         self.terms.unit(&cut(system), &cut(code), &cut(unit))
     }
 
-    fn identifier_rows(&self, param: u16, kinds: [Kind; 3], system: &[u8], value: &[u8], rows: &mut IndexRows) {
+    fn identifier_rows(
+        &self,
+        param: u16,
+        kinds: [Kind; 3],
+        system: &[u8],
+        value: &[u8],
+        rows: &mut IndexRows,
+    ) {
         let mut push = |kind, parts: &[&[u8]]| {
             let (k, c) = self.hasher.posting(kind, param, parts);
             rows.post.push(PostRow::Hash(k, c));
@@ -366,15 +499,31 @@ impl Preparer<'_> {
 
     fn number_row(&self, p: i64, unit: Unit, low: &[u8], high: &[u8]) -> NumRow {
         if low == high {
-            NumRow { p, unit, lo: low.into(), n: 0, hi: None }
+            NumRow {
+                p,
+                unit,
+                lo: low.into(),
+                n: 0,
+                hi: None,
+            }
         } else {
-            NumRow { p: p | WIDE, unit, lo: low.into(), n: self.hasher.short(&[high]), hi: Some(high.into()) }
+            NumRow {
+                p: p | WIDE,
+                unit,
+                lo: low.into(),
+                n: self.hasher.short(&[high]),
+                hi: Some(high.into()),
+            }
         }
     }
 
     fn text_row(&self, p: i64, normal: &[u8], exact: &[u8]) -> StrRow {
         let cut = normal.get(..KEY_TEXT_BYTES_MAX);
-        let n = if cut.is_none_or(|cut| cut == normal) && normal == exact { 0 } else { self.hasher.short(&[normal, exact]) };
+        let n = if cut.is_none_or(|cut| cut == normal) && normal == exact {
+            0
+        } else {
+            self.hasher.short(&[normal, exact])
+        };
         StrRow {
             p,
             norm: cut.unwrap_or(normal).into(),
@@ -395,45 +544,79 @@ impl Preparer<'_> {
             _ => return None,
         };
         let (s, hi) = self.part(second)?;
-        let (t, thi) = parts.get(2).and_then(|third| self.part(third)).map_or((None, None), |(t, thi)| (Some(t), thi));
+        let (t, thi) = parts
+            .get(2)
+            .and_then(|third| self.part(third))
+            .map_or((None, None), |(t, thi)| (Some(t), thi));
         let is_wide = match second {
             IndexValue::Date { start, end } => is_wide(*start, *end),
             IndexValue::Number { .. } | IndexValue::Quantity { .. } => hi.is_some(),
             _ => false,
         };
-        Some(CompRow { p: if is_wide { p | WIDE } else { p }, a, s, hi, t, thi })
+        Some(CompRow {
+            p: if is_wide { p | WIDE } else { p },
+            a,
+            s,
+            hi,
+            t,
+            thi,
+        })
     }
 
     /// A component in an order of bytes, and its upper end.
     fn part(&self, value: &IndexValue<'_>) -> Option<(Part, Option<Box<[u8]>>)> {
         let upper = |low: &[u8], high: &[u8]| (low != high).then(|| high.into());
         Some(match value {
-            IndexValue::Token { system, code } => {
-                (Part::Term(self.key_term(bytes_of(system.as_deref()), code.as_bytes())), None)
-            }
-            IndexValue::Identifier { system, value, .. } => {
-                (Part::Term(self.key_term(bytes_of(system.as_deref()), value.as_bytes())), None)
-            }
+            IndexValue::Token { system, code } => (
+                Part::Term(self.key_term(bytes_of(system.as_deref()), code.as_bytes())),
+                None,
+            ),
+            IndexValue::Identifier { system, value, .. } => (
+                Part::Term(self.key_term(bytes_of(system.as_deref()), value.as_bytes())),
+                None,
+            ),
             IndexValue::Uri(uri) => (Part::Term(self.key_term(SYSTEM_URI, uri.as_bytes())), None),
-            IndexValue::Reference(key) => {
-                (Part::Bytes(tagged(TAG_REFERENCE, &self.hasher.resource(key).to_be_bytes())), None)
-            }
-            IndexValue::ReferenceUrl(url) => {
-                (Part::Bytes(tagged(TAG_REFERENCE, &self.hasher.url(url).to_be_bytes())), None)
-            }
-            IndexValue::Date { start, end } => {
-                (Part::Bytes(tagged(TAG_DATE, &sortable(*start))), Some(sortable(*end).as_slice().into()))
-            }
-            IndexValue::Number { low, high } => {
-                (Part::Bytes(tagged(TAG_NUMBER, low.as_bytes())), upper(low.as_bytes(), high.as_bytes()))
-            }
-            IndexValue::Quantity { system, code, unit, low, high } => {
+            IndexValue::Reference(key) => (
+                Part::Bytes(tagged(
+                    TAG_REFERENCE,
+                    &self.hasher.resource(key).to_be_bytes(),
+                )),
+                None,
+            ),
+            IndexValue::ReferenceUrl(url) => (
+                Part::Bytes(tagged(TAG_REFERENCE, &self.hasher.url(url).to_be_bytes())),
+                None,
+            ),
+            IndexValue::Date { start, end } => (
+                Part::Bytes(tagged(TAG_DATE, &sortable(*start))),
+                Some(sortable(*end).as_slice().into()),
+            ),
+            IndexValue::Number { low, high } => (
+                Part::Bytes(tagged(TAG_NUMBER, low.as_bytes())),
+                upper(low.as_bytes(), high.as_bytes()),
+            ),
+            IndexValue::Quantity {
+                system,
+                code,
+                unit,
+                low,
+                high,
+            } => {
                 let unit = self.unit(system.as_deref(), code.as_deref(), unit.as_deref());
-                (Part::Quantity(unit, low.as_bytes().into()), upper(low.as_bytes(), high.as_bytes()))
+                (
+                    Part::Quantity(unit, low.as_bytes().into()),
+                    upper(low.as_bytes(), high.as_bytes()),
+                )
             }
             IndexValue::String { normal, exact } => {
-                let cut = normal.as_bytes().get(..KEY_TEXT_BYTES_MAX).unwrap_or(normal.as_bytes());
-                (Part::Bytes(tagged(TAG_STRING, cut)), Some(exact.as_bytes().into()))
+                let cut = normal
+                    .as_bytes()
+                    .get(..KEY_TEXT_BYTES_MAX)
+                    .unwrap_or(normal.as_bytes());
+                (
+                    Part::Bytes(tagged(TAG_STRING, cut)),
+                    Some(exact.as_bytes().into()),
+                )
             }
             IndexValue::TokenText(_)
             | IndexValue::ReferenceIdentifier { .. }
@@ -469,7 +652,11 @@ enum InCore {
 /// Kinds of an identifier's three postings.
 pub(crate) const TOKEN_KINDS: [Kind; 3] = [Kind::SystemValue, Kind::Value, Kind::System];
 /// The same for `Reference.identifier`.
-pub(crate) const REFERENCE_KINDS: [Kind; 3] = [Kind::ReferenceSystemValue, Kind::ReferenceValue, Kind::ReferenceSystem];
+pub(crate) const REFERENCE_KINDS: [Kind; 3] = [
+    Kind::ReferenceSystemValue,
+    Kind::ReferenceValue,
+    Kind::ReferenceSystem,
+];
 
 pub(crate) const TAG_TERM: u8 = b'T';
 pub(crate) const TAG_REFERENCE: u8 = b'R';
@@ -490,7 +677,10 @@ pub(crate) fn sortable(number: i64) -> [u8; 8] {
 
 /// Whether a range of time is longer than the narrow ones, or open.
 pub(crate) fn is_wide(start: i64, end: i64) -> bool {
-    end.checked_sub(start).is_none_or(|length| length > NARROW_US_MAX) || start == i64::MIN || end == i64::MAX
+    end.checked_sub(start)
+        .is_none_or(|length| length > NARROW_US_MAX)
+        || start == i64::MIN
+        || end == i64::MAX
 }
 
 /// A system; an empty one is none.

@@ -20,6 +20,8 @@ mod shared;
 mod sql;
 mod store;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod write;
 

@@ -21,11 +21,17 @@ const MESSAGE: &str = "SELECT m.id, m.feed, m.media_type, m.sender, m.control_id
 pub(crate) fn message_by_id(db: &mut Db, id: i64) -> Result<Option<Message>, StoreError> {
     let mut sql = Sql::new(MESSAGE);
     sql.push(" AND m.id = ").int(id);
-    let Some(row) = db.row(sql)? else { return Ok(None) };
+    let Some(row) = db.row(sql)? else {
+        return Ok(None);
+    };
     message(db, &row).map(Some)
 }
 
-pub(crate) fn messages(db: &mut Db, filter: &MessageFilter, limit: usize) -> Result<Vec<Message>, StoreError> {
+pub(crate) fn messages(
+    db: &mut Db,
+    filter: &MessageFilter,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
     let mut sql = Sql::new(MESSAGE);
     if let Some(feed) = &filter.feed {
         sql.push(" AND m.feed = ").text(feed.clone());
@@ -36,7 +42,8 @@ pub(crate) fn messages(db: &mut Db, filter: &MessageFilter, limit: usize) -> Res
     if let Some(before) = filter.before {
         sql.push(" AND m.id < ").int(before);
     }
-    sql.push(" ORDER BY m.id DESC LIMIT ").int(limit.min(PAGE_ROWS_MAX) as i64);
+    sql.push(" ORDER BY m.id DESC LIMIT ")
+        .int(limit.min(PAGE_ROWS_MAX) as i64);
     let rows = db.rows(sql)?;
     rows.iter().map(|row| message(db, row)).collect()
 }
@@ -70,26 +77,39 @@ fn message(db: &mut Db, row: &Row) -> Result<Message, StoreError> {
 
 fn key(type_number: i64, id: &str) -> Option<ResourceKey> {
     let resource_type = ResourceTypeId(u16::try_from(type_number - 1).ok()?);
-    Some(ResourceKey { resource_type, id: ResourceId::parse(id)? })
+    Some(ResourceKey {
+        resource_type,
+        id: ResourceId::parse(id)?,
+    })
 }
 
 pub(crate) fn message_raw(db: &mut Db, hash: &[u8; 32]) -> Result<Option<Bytes>, StoreError> {
     let mut sql = Sql::new("SELECT size, zstd FROM raw WHERE hash = ");
     sql.bytes(hash.as_slice());
-    let Some(row) = db.row(sql)? else { return Ok(None) };
+    let Some(row) = db.row(sql)? else {
+        return Ok(None);
+    };
     let damaged = || StoreError::Internal("a raw message cannot be unpacked".into());
-    let size = usize::try_from(row.int(0)?).ok().filter(|size| *size <= RAW_BYTES_MAX).ok_or_else(damaged)?;
+    let size = usize::try_from(row.int(0)?)
+        .ok()
+        .filter(|size| *size <= RAW_BYTES_MAX)
+        .ok_or_else(damaged)?;
     let raw = zstd::bulk::decompress(row.bytes(1)?, size).map_err(|_| damaged())?;
     Ok(Some(raw.into()))
 }
 
 pub(crate) fn audit_page(db: &mut Db, query: &AuditQuery) -> Result<AuditPage, StoreError> {
-    let mut sql = Sql::new("SELECT seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome FROM audit WHERE 1 = 1");
+    let mut sql = Sql::new(
+        "SELECT seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome FROM audit WHERE 1 = 1",
+    );
     if let Some(before) = query.before {
         sql.push(" AND seq < ").int(before);
     }
     if let Some(entity) = &query.entity {
-        sql.push(" AND type = ").int(i64::from(entity.resource_type.0) + 1).push(" AND id = ").text(entity.id.as_str());
+        sql.push(" AND type = ")
+            .int(i64::from(entity.resource_type.0) + 1)
+            .push(" AND id = ")
+            .text(entity.id.as_str());
     }
     if let Some(agent) = &query.agent {
         sql.push(" AND agent = ").text(agent.clone());
@@ -97,14 +117,23 @@ pub(crate) fn audit_page(db: &mut Db, query: &AuditQuery) -> Result<AuditPage, S
     let limit = query.limit.min(PAGE_ROWS_MAX);
     sql.push(" ORDER BY seq DESC LIMIT ").int(limit as i64 + 1);
     let found = db.rows(sql)?;
-    let rows = found.iter().take(limit).map(audit_row).collect::<Result<Vec<_>, _>>()?;
-    let next = rows.last().filter(|_| found.len() > limit).map(|row| row.seq);
+    let rows = found
+        .iter()
+        .take(limit)
+        .map(audit_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    let next = rows
+        .last()
+        .filter(|_| found.len() > limit)
+        .map(|row| row.seq);
     Ok(AuditPage { rows, next })
 }
 
 fn audit_row(row: &Row) -> Result<AuditRow, StoreError> {
     let entity = match (row.opt_int(6)?, row.opt_text(7)?) {
-        (Some(number), Some(id)) => key(number, &id).map(|key| (key, row.opt_int(8).ok().flatten().map(VersionId))),
+        (Some(number), Some(id)) => {
+            key(number, &id).map(|key| (key, row.opt_int(8).ok().flatten().map(VersionId)))
+        }
         _ => None,
     };
     Ok(AuditRow {
@@ -112,7 +141,10 @@ fn audit_row(row: &Row) -> Result<AuditRow, StoreError> {
         at: Instant(row.int(1)?),
         agent: row.text(2)?.to_owned(),
         channel: row.text(3)?.to_owned(),
-        action: u32::try_from(row.int(4)?).ok().and_then(char::from_u32).unwrap_or('?'),
+        action: u32::try_from(row.int(4)?)
+            .ok()
+            .and_then(char::from_u32)
+            .unwrap_or('?'),
         interaction: row.text(5)?.to_owned(),
         entity,
         detail: row.opt_text(9)?,

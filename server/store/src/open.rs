@@ -32,17 +32,25 @@ pub(crate) fn engine_of(url: &str) -> Result<Engine, StoreError> {
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         Ok(Engine::Postgres)
     } else {
-        Err(StoreError::Invalid("a database url begins with `sqlite:` or `postgres://`".into()))
+        Err(StoreError::Invalid(
+            "a database url begins with `sqlite:` or `postgres://`".into(),
+        ))
     }
 }
 
 pub(crate) fn sqlite_path(url: &str) -> &str {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    path.strip_prefix("//").filter(|rest| !rest.is_empty()).unwrap_or(path)
+    path.strip_prefix("//")
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(path)
 }
 
 /// Connects and sets what the purpose needs.
-pub(crate) fn connect(engine: Engine, options: &StoreOptions, purpose: Purpose) -> Result<Db, StoreError> {
+pub(crate) fn connect(
+    engine: Engine,
+    options: &StoreOptions,
+    purpose: Purpose,
+) -> Result<Db, StoreError> {
     match engine {
         Engine::Sqlite => {
             let mut db = Db::connect_sqlite(sqlite_path(&options.url))?;
@@ -51,7 +59,11 @@ pub(crate) fn connect(engine: Engine, options: &StoreOptions, purpose: Purpose) 
         }
         Engine::Postgres => {
             let mut db = Db::connect_postgres(&options.url)?;
-            let timeout_ms = if purpose == Purpose::Read { options.search_time_max.as_millis() } else { 0 };
+            let timeout_ms = if purpose == Purpose::Read {
+                options.search_time_max.as_millis()
+            } else {
+                0
+            };
             db.batch(&format!(
                 "SET TIME ZONE 'UTC'; SET synchronous_commit = on; SET statement_timeout = {timeout_ms}; SET jit = off"
             ))?;
@@ -61,7 +73,11 @@ pub(crate) fn connect(engine: Engine, options: &StoreOptions, purpose: Purpose) 
 }
 
 fn sqlite_settings(options: &StoreOptions, purpose: Purpose) -> String {
-    let cache_kib = if purpose == Purpose::Write { options.cache_kib } else { options.cache_kib / 8 };
+    let cache_kib = if purpose == Purpose::Write {
+        options.cache_kib
+    } else {
+        options.cache_kib / 8
+    };
     let common = format!(
         "PRAGMA busy_timeout = 10000; PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = {}; \
          PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;",
@@ -93,15 +109,23 @@ pub(crate) fn migrate(db: &mut Db) -> Result<(), StoreError> {
     match db {
         Db::Sqlite(connection) => {
             let known = MigrationSource::<Sqlite>::migrations(&SQLITE).map_err(failed)?;
-            let known = known.iter().map(|m| m.name().version().to_string()).collect::<Vec<_>>();
+            let known = known
+                .iter()
+                .map(|m| m.name().version().to_string())
+                .collect::<Vec<_>>();
             refuse_newer(&known, connection.applied_migrations().map_err(failed)?)?;
             connection.run_pending_migrations(SQLITE).map_err(failed)?;
         }
         Db::Postgres(connection) => {
             let known = MigrationSource::<Pg>::migrations(&POSTGRES).map_err(failed)?;
-            let known = known.iter().map(|m| m.name().version().to_string()).collect::<Vec<_>>();
+            let known = known
+                .iter()
+                .map(|m| m.name().version().to_string())
+                .collect::<Vec<_>>();
             refuse_newer(&known, connection.applied_migrations().map_err(failed)?)?;
-            connection.run_pending_migrations(POSTGRES).map_err(failed)?;
+            connection
+                .run_pending_migrations(POSTGRES)
+                .map_err(failed)?;
         }
     }
     Ok(())
@@ -111,7 +135,10 @@ fn refuse_newer(
     known: &[String],
     applied: Vec<diesel::migration::MigrationVersion<'static>>,
 ) -> Result<(), StoreError> {
-    let unknown = applied.iter().map(ToString::to_string).find(|version| !known.contains(version));
+    let unknown = applied
+        .iter()
+        .map(ToString::to_string)
+        .find(|version| !known.contains(version));
     unknown.map_or(Ok(()), |found| Err(StoreError::NewerSchema { found }))
 }
 
@@ -152,8 +179,14 @@ fn load_terms(db: &mut Db, shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// The hash key and the secret of the database; drawn from its randomness the first time.
-fn identity(db: &mut Db, wanted_seed: Option<[u8; 16]>) -> Result<([u8; 16], [u8; 32]), StoreError> {
-    let mut put = |name: &str, value: Option<&[u8]>, length: usize| -> Result<Vec<u8>, StoreError> {
+fn identity(
+    db: &mut Db,
+    wanted_seed: Option<[u8; 16]>,
+) -> Result<([u8; 16], [u8; 32]), StoreError> {
+    let mut put = |name: &str,
+                   value: Option<&[u8]>,
+                   length: usize|
+     -> Result<Vec<u8>, StoreError> {
         let mut sql = Sql::new("INSERT INTO meta (name, num, bytes) VALUES (");
         sql.text(name).push(", 0, ");
         match (value, db.engine()) {
@@ -167,11 +200,16 @@ fn identity(db: &mut Db, wanted_seed: Option<[u8; 16]>) -> Result<([u8; 16], [u8
         db.run(sql)?;
         let mut find = Sql::new("SELECT bytes FROM meta WHERE name = ");
         find.text(name);
-        let row = db.row(find)?.ok_or_else(|| StoreError::Internal("`meta` is empty".into()))?;
+        let row = db
+            .row(find)?
+            .ok_or_else(|| StoreError::Internal("`meta` is empty".into()))?;
         Ok(row.bytes(0)?.to_vec())
     };
     let damaged = |_| StoreError::Internal("`meta` holds a key of another length".into());
     let seed = put("seed", wanted_seed.as_ref().map(<[u8; 16]>::as_slice), 16)?;
     let secret = put("secret", None, 32)?;
-    Ok((seed.try_into().map_err(damaged)?, secret.try_into().map_err(damaged)?))
+    Ok((
+        seed.try_into().map_err(damaged)?,
+        secret.try_into().map_err(damaged)?,
+    ))
 }

@@ -7,8 +7,8 @@ use conformance::{Definitions, ResourceTypeId};
 use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
 
 use crate::api::{
-    Cursor, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage, SearchQuery, StoreCounts, Stored,
-    TotalMode,
+    Cursor, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage, SearchQuery,
+    StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Row};
 use crate::error::StoreError;
@@ -28,27 +28,43 @@ const HISTORY_COLUMNS: &str = "v.rid, v.type, i.id, v.ver, v.upd, v.flags, v.gap
 
 /// Types that have resources outside of their clinical core.
 pub(crate) fn plain_types(db: &mut Db) -> Result<HashSet<u16>, StoreError> {
-    let rows = db.rows(Sql::new("SELECT name FROM meta WHERE name >= 'plain:' AND name < 'plain;'"))?;
-    let numbers = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
-    Ok(numbers.iter().filter_map(|name| name.strip_prefix(counter::PLAIN)?.parse().ok()).collect())
+    let rows = db.rows(Sql::new(
+        "SELECT name FROM meta WHERE name >= 'plain:' AND name < 'plain;'",
+    ))?;
+    let numbers = rows
+        .iter()
+        .map(|row| row.text(0))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(numbers
+        .iter()
+        .filter_map(|name| name.strip_prefix(counter::PLAIN)?.parse().ok())
+        .collect())
 }
 
 impl Reader<'_> {
     /// Runs reads that must see one state of the database.
-    fn at_one_moment<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn at_one_moment<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match self.db.engine() {
             Engine::Sqlite => self.db.batch("BEGIN")?,
-            Engine::Postgres => self.db.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?,
+            Engine::Postgres => self
+                .db
+                .batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?,
         }
         let result = work(self);
         // Nothing was written; a failed end shows at the next use of the connection.
-        let ended = self.db.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let ended = self
+            .db
+            .batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" });
         result.and_then(|value| ended.map(|()| value))
     }
 
     fn stored(&mut self, row: &Row) -> Result<Stored, StoreError> {
         let signed_type = row.int(1)?;
-        let damaged = || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
+        let damaged =
+            || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
         let number = u16::try_from(signed_type.abs() - 1).map_err(|_| damaged())?;
         let id = ResourceId::parse(row.text(2)?).ok_or_else(damaged)?;
         let (version, updated) = (VersionId(row.int(3)?), Instant(row.int(4)?));
@@ -60,28 +76,56 @@ impl Reader<'_> {
             if !self.shared.bodies.knows(flags) {
                 load_dictionaries(self.db, self.shared)?;
             }
-            self.shared.bodies.resource(flags, gap, row.bytes(7)?, version, updated)?.into()
+            self.shared
+                .bodies
+                .resource(flags, gap, row.bytes(7)?, version, updated)?
+                .into()
         };
-        let key = ResourceKey { resource_type: ResourceTypeId(number), id };
-        Ok(Stored { key, version, updated, deleted: is_deleted, json })
+        let key = ResourceKey {
+            resource_type: ResourceTypeId(number),
+            id,
+        };
+        Ok(Stored {
+            key,
+            version,
+            updated,
+            deleted: is_deleted,
+            json,
+        })
     }
 
     pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Option<Stored>, StoreError> {
-        let mut sql = Sql::new("SELECT r.rid, r.type, r.id, r.ver, r.upd, r.flags, r.gap, r.body FROM res r WHERE r.h = ");
+        let mut sql = Sql::new(
+            "SELECT r.rid, r.type, r.id, r.ver, r.upd, r.flags, r.gap, r.body FROM res r WHERE r.h = ",
+        );
         sql.int(self.shared.hasher.resource(key));
-        let Some(row) = self.db.row(sql)? else { return Ok(None) };
+        let Some(row) = self.db.row(sql)? else {
+            return Ok(None);
+        };
         Ok(Some(self.stored(&row)?).filter(|stored| stored.key == *key))
     }
 
-    pub(crate) fn vread(&mut self, key: &ResourceKey, version: VersionId) -> Result<Option<Stored>, StoreError> {
+    pub(crate) fn vread(
+        &mut self,
+        key: &ResourceKey,
+        version: VersionId,
+    ) -> Result<Option<Stored>, StoreError> {
         self.at_one_moment(|reader| {
-            if let Some(current) = reader.read(key)?.filter(|current| current.version == version) {
+            if let Some(current) = reader
+                .read(key)?
+                .filter(|current| current.version == version)
+            {
                 return Ok(Some(current));
             }
             let mut sql = Sql::new("SELECT ");
-            sql.push(HISTORY_COLUMNS).push(" FROM res i CROSS JOIN hist v WHERE v.rid = i.rid AND i.h = ");
-            sql.int(reader.shared.hasher.resource(key)).push(" AND v.ver = ").int(version.0);
-            let Some(row) = reader.db.row(sql)? else { return Ok(None) };
+            sql.push(HISTORY_COLUMNS)
+                .push(" FROM res i CROSS JOIN hist v WHERE v.rid = i.rid AND i.h = ");
+            sql.int(reader.shared.hasher.resource(key))
+                .push(" AND v.ver = ")
+                .int(version.0);
+            let Some(row) = reader.db.row(sql)? else {
+                return Ok(None);
+            };
             Ok(Some(reader.stored(&row)?).filter(|stored| stored.key == *key))
         })
     }
@@ -102,15 +146,26 @@ impl Reader<'_> {
             let has_plain = |t: ResourceTypeId| types.contains(&t.0);
             let compiler = reader.shared.compiler(reader.db, &has_plain);
             let found = Searcher { compiler }.search(query)?;
-            let matches = found.rows.iter().map(|row| reader.stored(row)).collect::<Result<_, _>>()?;
-            Ok(SearchPage { matches, next: found.next.map(|position| position.write()), total: found.total })
+            let matches = found
+                .rows
+                .iter()
+                .map(|row| reader.stored(row))
+                .collect::<Result<_, _>>()?;
+            Ok(SearchPage {
+                matches,
+                next: found.next.map(|position| position.write()),
+                total: found.total,
+            })
         })
     }
 
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
         let types = plain_types(self.db)?;
         let has_plain = |t: ResourceTypeId| types.contains(&t.0);
-        Searcher { compiler: self.shared.compiler(self.db, &has_plain) }.explain(query)
+        Searcher {
+            compiler: self.shared.compiler(self.db, &has_plain),
+        }
+        .explain(query)
     }
 
     pub(crate) fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
@@ -130,14 +185,28 @@ impl Reader<'_> {
                 }
             }
             // Every version has a time of its own.
-            let mut rows = rows.into_iter().map(|row| Ok((row.int(4)?, row))).collect::<Result<Vec<_>, StoreError>>()?;
+            let mut rows = rows
+                .into_iter()
+                .map(|row| Ok((row.int(4)?, row)))
+                .collect::<Result<Vec<_>, StoreError>>()?;
             rows.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
             let has_more = rows.len() > query.limit;
             rows.truncate(query.limit);
-            let next = rows.last().filter(|_| has_more).map(|(updated, _)| Cursor(updated.to_be_bytes().to_vec()));
-            let versions = rows.iter().map(|(_, row)| reader.stored(row)).collect::<Result<_, _>>()?;
-            let total = (query.total != TotalMode::None).then_some(u64::try_from(total).unwrap_or(0));
-            Ok(HistoryPage { versions, next, total })
+            let next = rows
+                .last()
+                .filter(|_| has_more)
+                .map(|(updated, _)| Cursor(updated.to_be_bytes().to_vec()));
+            let versions = rows
+                .iter()
+                .map(|(_, row)| reader.stored(row))
+                .collect::<Result<_, _>>()?;
+            let total =
+                (query.total != TotalMode::None).then_some(u64::try_from(total).unwrap_or(0));
+            Ok(HistoryPage {
+                versions,
+                next,
+                total,
+            })
         })
     }
 
@@ -148,45 +217,81 @@ impl Reader<'_> {
             HistoryScope::Type(t) => of_type(i64::from(t.0) + 1).into(),
             HistoryScope::System => {
                 let rows = self.db.rows(Sql::new("SELECT type FROM live"))?;
-                let types = rows.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
+                let types = rows
+                    .iter()
+                    .map(|row| row.int(0))
+                    .collect::<Result<Vec<_>, _>>()?;
                 types.into_iter().flat_map(of_type).collect()
             }
         })
     }
 
-    pub(crate) fn reindex_page(&mut self, after: Option<Rid>, limit: usize) -> Result<Vec<ReindexRow>, StoreError> {
+    pub(crate) fn reindex_page(
+        &mut self,
+        after: Option<Rid>,
+        limit: usize,
+    ) -> Result<Vec<ReindexRow>, StoreError> {
         let mut sql = Sql::new("SELECT ");
-        sql.push(COLUMNS).push(" FROM res r WHERE r.type > 0 AND r.rid > ").int(after.map_or(0, |rid| rid.0));
+        sql.push(COLUMNS)
+            .push(" FROM res r WHERE r.type > 0 AND r.rid > ")
+            .int(after.map_or(0, |rid| rid.0));
         sql.push(" ORDER BY r.rid LIMIT ").int(limit as i64);
         let rows = self.db.rows(sql)?;
-        rows.iter().map(|row| Ok(ReindexRow { rid: Rid(row.int(0)?), stored: self.stored(row)? })).collect()
+        rows.iter()
+            .map(|row| {
+                Ok(ReindexRow {
+                    rid: Rid(row.int(0)?),
+                    stored: self.stored(row)?,
+                })
+            })
+            .collect()
     }
 
     pub(crate) fn counts(&mut self) -> Result<StoreCounts, StoreError> {
         let mut counts = StoreCounts::default();
         let types = Definitions::r4().resource_types().len();
-        for row in self.db.rows(Sql::new("SELECT type, n FROM live WHERE n > 0 ORDER BY type"))? {
-            let number = u16::try_from(row.int(0)? - 1).ok().filter(|n| usize::from(*n) < types);
+        for row in self.db.rows(Sql::new(
+            "SELECT type, n FROM live WHERE n > 0 ORDER BY type",
+        ))? {
+            let number = u16::try_from(row.int(0)? - 1)
+                .ok()
+                .filter(|n| usize::from(*n) < types);
             if let Some(number) = number {
-                counts.live.push((ResourceTypeId(number), u64::try_from(row.int(1)?).unwrap_or(0)));
+                counts.live.push((
+                    ResourceTypeId(number),
+                    u64::try_from(row.int(1)?).unwrap_or(0),
+                ));
             }
         }
         match self.db.engine() {
             Engine::Sqlite => {
-                let pages = self.db.number(Sql::new("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"))?;
+                let pages = self.db.number(Sql::new(
+                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+                ))?;
                 counts.database_bytes = u64::try_from(pages).unwrap_or(0);
                 // Only a SQLite built with its table of statistics can tell.
-                let sizes = Sql::new("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY name");
+                let sizes =
+                    Sql::new("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY name");
                 for row in self.db.rows(sizes).unwrap_or_default() {
-                    counts.tables.push((row.text(0)?.to_owned(), u64::try_from(row.int(1)?).unwrap_or(0)));
+                    counts.tables.push((
+                        row.text(0)?.to_owned(),
+                        u64::try_from(row.int(1)?).unwrap_or(0),
+                    ));
                 }
             }
             Engine::Postgres => {
-                let bytes = self.db.number(Sql::new("SELECT pg_database_size(current_database())"))?;
+                let bytes = self
+                    .db
+                    .number(Sql::new("SELECT pg_database_size(current_database())"))?;
                 counts.database_bytes = u64::try_from(bytes).unwrap_or(0);
-                let sizes = Sql::new("SELECT relname::text, pg_relation_size(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 1");
+                let sizes = Sql::new(
+                    "SELECT relname::text, pg_relation_size(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 1",
+                );
                 for row in self.db.rows(sizes)? {
-                    counts.tables.push((row.text(0)?.to_owned(), u64::try_from(row.int(1)?).unwrap_or(0)));
+                    counts.tables.push((
+                        row.text(0)?.to_owned(),
+                        u64::try_from(row.int(1)?).unwrap_or(0),
+                    ));
                 }
             }
         }
@@ -196,17 +301,26 @@ impl Reader<'_> {
     pub(crate) fn integrity_check(&mut self) -> Result<(), StoreError> {
         if self.db.engine() == Engine::Sqlite {
             let rows = self.db.rows(Sql::new("PRAGMA integrity_check(10)"))?;
-            let complaint = rows.iter().filter_map(|row| row.text(0).ok()).find(|text| *text != "ok");
+            let complaint = rows
+                .iter()
+                .filter_map(|row| row.text(0).ok())
+                .find(|text| *text != "ok");
             if let Some(complaint) = complaint {
-                return Err(StoreError::Internal(format!("the database file is damaged: {complaint}")));
+                return Err(StoreError::Internal(format!(
+                    "the database file is damaged: {complaint}"
+                )));
             }
         }
         for table in ["post", "ref", "dat", "num", "str", "comp", "sd"] {
             let mut sql = Sql::new("SELECT count(*) FROM ");
-            sql.push(table).push(" x WHERE NOT EXISTS (SELECT 1 FROM res r WHERE r.rid = x.rid AND r.type > 0)");
+            sql.push(table).push(
+                " x WHERE NOT EXISTS (SELECT 1 FROM res r WHERE r.rid = x.rid AND r.type > 0)",
+            );
             let orphans = self.db.number(sql)?;
             if orphans > 0 {
-                return Err(StoreError::Internal(format!("{orphans} rows of index `{table}` belong to no live resource")));
+                return Err(StoreError::Internal(format!(
+                    "{orphans} rows of index `{table}` belong to no live resource"
+                )));
             }
         }
         Ok(())
@@ -216,7 +330,11 @@ impl Reader<'_> {
 /// Reads all dictionaries of the database.
 pub(crate) fn load_dictionaries(db: &mut Db, shared: &Shared) -> Result<(), StoreError> {
     for row in db.rows(Sql::new("SELECT no, class, bytes FROM dict"))? {
-        shared.bodies.add(row.int(0)?, u8::try_from(row.int(1)?).unwrap_or(0), row.bytes(2)?.to_vec());
+        shared.bodies.add(
+            row.int(0)?,
+            u8::try_from(row.int(1)?).unwrap_or(0),
+            row.bytes(2)?.to_vec(),
+        );
     }
     Ok(())
 }
@@ -230,7 +348,9 @@ enum Scope {
 
 fn history_position(cursor: &Cursor) -> Result<i64, StoreError> {
     let bytes = cursor.0.as_slice().try_into();
-    bytes.map(i64::from_be_bytes).map_err(|_| StoreError::Invalid("the cursor is not one of this store".into()))
+    bytes
+        .map(i64::from_be_bytes)
+        .map_err(|_| StoreError::Invalid("the cursor is not one of this store".into()))
 }
 
 fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old: bool) {
@@ -241,7 +361,9 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
         (true, Scope::Type(_)) => " FROM hist v CROSS JOIN res i WHERE i.rid = v.rid",
     });
     match scope {
-        Scope::Instance(h) => out.push(if is_old { " AND i.h = " } else { " AND v.h = " }).int(*h),
+        Scope::Instance(h) => out
+            .push(if is_old { " AND i.h = " } else { " AND v.h = " })
+            .int(*h),
         Scope::Type(t) => out.push(" AND v.type = ").int(*t),
     };
     if let Some(since) = query.since {
@@ -252,7 +374,13 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
     }
 }
 
-fn history_rows(scope: &Scope, query: &HistoryQuery, after: Option<i64>, is_old: bool, wanted: usize) -> Sql {
+fn history_rows(
+    scope: &Scope,
+    query: &HistoryQuery,
+    after: Option<i64>,
+    is_old: bool,
+    wanted: usize,
+) -> Sql {
     let mut sql = Sql::new("SELECT ");
     sql.push(HISTORY_COLUMNS);
     history_condition(&mut sql, scope, query, is_old);

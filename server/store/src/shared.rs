@@ -40,7 +40,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, options: StoreOptions, seed: [u8; 16], secret: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        options: StoreOptions,
+        seed: [u8; 16],
+        secret: [u8; 32],
+    ) -> Self {
         let hasher = KeyHasher::new(seed);
         Self {
             engine,
@@ -49,14 +54,22 @@ impl Shared {
             hasher,
             terms: Terms::new(hasher),
             bodies: Bodies::new(),
-            plain: Definitions::r4().resource_types().iter().map(|_| AtomicBool::new(false)).collect(),
+            plain: Definitions::r4()
+                .resource_types()
+                .iter()
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             secret,
             counters: Counters::default(),
         }
     }
 
     pub(crate) fn preparer(&self) -> Preparer<'_> {
-        Preparer { catalog: self.catalog, hasher: self.hasher, terms: &self.terms }
+        Preparer {
+            catalog: self.catalog,
+            hasher: self.hasher,
+            terms: &self.terms,
+        }
     }
 
     pub(crate) fn has_plain(&self, resource_type: ResourceTypeId) -> bool {
@@ -64,7 +77,11 @@ impl Shared {
         flag.is_some_and(|flag| flag.load(std::sync::atomic::Ordering::Acquire))
     }
 
-    pub(crate) fn compiler<'a>(&'a self, db: &'a mut Db, has_plain: &'a dyn Fn(ResourceTypeId) -> bool) -> Compiler<'a> {
+    pub(crate) fn compiler<'a>(
+        &'a self,
+        db: &'a mut Db,
+        has_plain: &'a dyn Fn(ResourceTypeId) -> bool,
+    ) -> Compiler<'a> {
         Compiler {
             db,
             catalog: self.catalog,

@@ -46,7 +46,9 @@ pub(crate) struct Sql {
 
 impl Sql {
     pub(crate) fn new(text: &'static str) -> Self {
-        Self { pieces: vec![Piece::Static(text)] }
+        Self {
+            pieces: vec![Piece::Static(text)],
+        }
     }
 
     pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
@@ -85,7 +87,9 @@ impl Sql {
     /// `IN (?, ?, …)`; the list is filled up to a power of two so that few statements differ. An empty list matches
     /// nothing.
     pub(crate) fn in_ints(&mut self, values: &[i64]) -> &mut Self {
-        let Some(&last) = values.last() else { return self.push(" IN (NULL)") };
+        let Some(&last) = values.last() else {
+            return self.push(" IN (NULL)");
+        };
         if values.len() == 1 {
             return self.push(" = ").int(last);
         }
@@ -128,8 +132,11 @@ impl Sql {
             if known.contains(&shape) {
                 return true;
             }
-            let Ok(mut shapes) = SHAPES.get_or_init(Mutex::default).lock() else { return false };
-            let is_kept = shapes.contains(&shape) || (shapes.len() < SHAPES_MAX && shapes.insert(shape));
+            let Ok(mut shapes) = SHAPES.get_or_init(Mutex::default).lock() else {
+                return false;
+            };
+            let is_kept =
+                shapes.contains(&shape) || (shapes.len() < SHAPES_MAX && shapes.insert(shape));
             if is_kept {
                 known.insert(shape);
             }
@@ -157,13 +164,21 @@ impl QueryFragment<Sqlite> for Sql {
                 Piece::Static(text) => out.push_sql(text),
                 Piece::Owned(text) => out.push_sql(text),
                 Piece::Bind(Bind::Int(value)) => out.push_bind_param::<BigInt, _>(value)?,
-                Piece::Bind(Bind::OptInt(value)) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
+                Piece::Bind(Bind::OptInt(value)) => {
+                    out.push_bind_param::<Nullable<BigInt>, _>(value)?
+                }
                 Piece::Bind(Bind::Bytes(value)) => out.push_bind_param::<Binary, _>(value)?,
-                Piece::Bind(Bind::OptBytes(value)) => out.push_bind_param::<Nullable<Binary>, _>(value)?,
+                Piece::Bind(Bind::OptBytes(value)) => {
+                    out.push_bind_param::<Nullable<Binary>, _>(value)?
+                }
                 Piece::Bind(Bind::Text(value)) => out.push_bind_param::<Text, _>(value)?,
-                Piece::Bind(Bind::OptText(value)) => out.push_bind_param::<Nullable<Text>, _>(value)?,
+                Piece::Bind(Bind::OptText(value)) => {
+                    out.push_bind_param::<Nullable<Text>, _>(value)?
+                }
                 Piece::Bind(Bind::Ints(_) | Bind::Blobs(_)) => {
-                    return Err(diesel::result::Error::QueryBuilderError("SQLite has no arrays".into()));
+                    return Err(diesel::result::Error::QueryBuilderError(
+                        "SQLite has no arrays".into(),
+                    ));
                 }
             }
         }
@@ -181,13 +196,23 @@ impl QueryFragment<Pg> for Sql {
                 Piece::Static(text) => out.push_sql(text),
                 Piece::Owned(text) => out.push_sql(text),
                 Piece::Bind(Bind::Int(value)) => out.push_bind_param::<BigInt, _>(value)?,
-                Piece::Bind(Bind::OptInt(value)) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
+                Piece::Bind(Bind::OptInt(value)) => {
+                    out.push_bind_param::<Nullable<BigInt>, _>(value)?
+                }
                 Piece::Bind(Bind::Bytes(value)) => out.push_bind_param::<Binary, _>(value)?,
-                Piece::Bind(Bind::OptBytes(value)) => out.push_bind_param::<Nullable<Binary>, _>(value)?,
+                Piece::Bind(Bind::OptBytes(value)) => {
+                    out.push_bind_param::<Nullable<Binary>, _>(value)?
+                }
                 Piece::Bind(Bind::Text(value)) => out.push_bind_param::<Text, _>(value)?,
-                Piece::Bind(Bind::OptText(value)) => out.push_bind_param::<Nullable<Text>, _>(value)?,
-                Piece::Bind(Bind::Ints(value)) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(value)?,
-                Piece::Bind(Bind::Blobs(value)) => out.push_bind_param::<Array<Nullable<Binary>>, _>(value)?,
+                Piece::Bind(Bind::OptText(value)) => {
+                    out.push_bind_param::<Nullable<Text>, _>(value)?
+                }
+                Piece::Bind(Bind::Ints(value)) => {
+                    out.push_bind_param::<Array<Nullable<BigInt>>, _>(value)?
+                }
+                Piece::Bind(Bind::Blobs(value)) => {
+                    out.push_bind_param::<Array<Nullable<Binary>>, _>(value)?
+                }
             }
         }
         Ok(())

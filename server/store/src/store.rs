@@ -13,8 +13,8 @@ use fhir_core::index::IndexEntry;
 use tokio::sync::oneshot;
 
 use crate::api::{
-    Commit, Committed, HistoryPage, HistoryQuery, ReindexRow, Rid, SearchPage, SearchQuery, StoreCounts, StoreMetrics,
-    Stored,
+    Commit, Committed, HistoryPage, HistoryQuery, ReindexRow, Rid, SearchPage, SearchQuery,
+    StoreCounts, StoreMetrics, Stored,
 };
 use crate::audit::{AuditPage, AuditQuery, AuditRecord};
 use crate::db::{Db, Engine};
@@ -92,7 +92,8 @@ impl Store {
             let _ = answer.send(result);
             outcome
         }))?;
-        wait.await.map_err(|_| StoreError::Unavailable("no connection to the database".into()))?
+        wait.await
+            .map_err(|_| StoreError::Unavailable("no connection to the database".into()))?
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
@@ -109,7 +110,10 @@ impl Store {
                     connections.insert(inner.serial, (Arc::downgrade(inner), db));
                 }
                 let (_, db) = connections.get_mut(&inner.serial).ok_or_else(closed)?;
-                work(&mut Reader { db, shared: &inner.shared })
+                work(&mut Reader {
+                    db,
+                    shared: &inner.shared,
+                })
             }),
         }
     }
@@ -121,7 +125,11 @@ impl Store {
     }
 
     /// One version, current or not.
-    pub async fn vread(&self, key: &ResourceKey, version: VersionId) -> Result<Option<Stored>, StoreError> {
+    pub async fn vread(
+        &self,
+        key: &ResourceKey,
+        version: VersionId,
+    ) -> Result<Option<Stored>, StoreError> {
         let key = key.clone();
         self.inline(move |reader| reader.vread(&key, version)).await
     }
@@ -158,8 +166,16 @@ impl Store {
 
     /// Turns index entries into rows. `remove` are the current version's entries, `add` the next one's; what both have
     /// stays as it is.
-    pub fn prepare(&self, key: &ResourceKey, remove: &[IndexEntry<'_>], add: &[IndexEntry<'_>]) -> PreparedIndex {
-        self.inner().shared.preparer().prepare(key.resource_type, remove, add)
+    pub fn prepare(
+        &self,
+        key: &ResourceKey,
+        remove: &[IndexEntry<'_>],
+        add: &[IndexEntry<'_>],
+    ) -> PreparedIndex {
+        self.inner()
+            .shared
+            .preparer()
+            .prepare(key.resource_type, remove, add)
     }
 
     /// Carries out changes; answers after they are durable.
@@ -201,22 +217,30 @@ impl Store {
 
     /// One message of the log.
     pub async fn message_by_id(&self, id: i64) -> Result<Option<Message>, StoreError> {
-        self.on_reader(move |reader| log::message_by_id(reader.db, id)).await
+        self.on_reader(move |reader| log::message_by_id(reader.db, id))
+            .await
     }
 
     /// Messages of the log, newest first.
-    pub async fn messages(&self, filter: MessageFilter, limit: usize) -> Result<Vec<Message>, StoreError> {
-        self.on_reader(move |reader| log::messages(reader.db, &filter, limit)).await
+    pub async fn messages(
+        &self,
+        filter: MessageFilter,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.on_reader(move |reader| log::messages(reader.db, &filter, limit))
+            .await
     }
 
     /// A message's raw bytes by the SHA-256 of them.
     pub async fn message_raw(&self, hash: [u8; 32]) -> Result<Option<Bytes>, StoreError> {
-        self.on_reader(move |reader| log::message_raw(reader.db, &hash)).await
+        self.on_reader(move |reader| log::message_raw(reader.db, &hash))
+            .await
     }
 
     /// Rows of the audit trail, newest first.
     pub async fn audit_page(&self, query: AuditQuery) -> Result<AuditPage, StoreError> {
-        self.on_reader(move |reader| log::audit_page(reader.db, &query)).await
+        self.on_reader(move |reader| log::audit_page(reader.db, &query))
+            .await
     }
 
     /// Writes audit rows that belong to no change (reads, refusals); answers when they are durable.
@@ -224,12 +248,22 @@ impl Store {
     /// # Errors
     /// See [`CommitError`].
     pub async fn record_reads(&self, records: Vec<AuditRecord>) -> Result<(), CommitError> {
-        self.commit(Commit { audit: records, ..Commit::default() }).await.map(|_| ())
+        self.commit(Commit {
+            audit: records,
+            ..Commit::default()
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Live resources in the order of their numbers, for the reindex command.
-    pub async fn reindex_page(&self, after: Option<Rid>, limit: usize) -> Result<Vec<ReindexRow>, StoreError> {
-        self.on_reader(move |reader| reader.reindex_page(after, limit)).await
+    pub async fn reindex_page(
+        &self,
+        after: Option<Rid>,
+        limit: usize,
+    ) -> Result<Vec<ReindexRow>, StoreError> {
+        self.on_reader(move |reader| reader.reindex_page(after, limit))
+            .await
     }
 
     /// Empties the index, for a reindex that does not know what was indexed before. Searches find nothing until
@@ -249,7 +283,12 @@ impl Store {
     }
 
     /// Replaces the index rows of a resource if `version` is still current; answers whether it was.
-    pub async fn replace_index(&self, rid: Rid, version: VersionId, index: PreparedIndex) -> Result<bool, StoreError> {
+    pub async fn replace_index(
+        &self,
+        rid: Rid,
+        version: VersionId,
+        index: PreparedIndex,
+    ) -> Result<bool, StoreError> {
         self.on_writer(move |group| {
             group.within(|transaction| transaction.replace_index(rid.0, version, &index))
         })
@@ -287,7 +326,13 @@ impl Store {
 
     /// Whether the database answers; for readiness probes.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.on_reader(|reader| reader.db.number(Sql::new("SELECT count(*) FROM live")).map(|_| ())).await
+        self.on_reader(|reader| {
+            reader
+                .db
+                .number(Sql::new("SELECT count(*) FROM live"))
+                .map(|_| ())
+        })
+        .await
     }
 
     /// Stops taking commits, writes those that wait, folds the log away.
@@ -313,7 +358,12 @@ enum Wait {
 
 impl Inner {
     fn submit(&self, job: Job, wait: Wait) -> Result<(), StoreError> {
-        let queue = self.jobs.lock().map_err(|_| thread_died())?.clone().ok_or_else(closed)?;
+        let queue = self
+            .jobs
+            .lock()
+            .map_err(|_| thread_died())?
+            .clone()
+            .ok_or_else(closed)?;
         let waiting = &self.shared.counters.queue_commits;
         waiting.fetch_add(1, Ordering::Relaxed);
         let result = match wait {
@@ -327,7 +377,10 @@ impl Inner {
             waiting.fetch_sub(1, Ordering::Relaxed);
         }
         if result == Err(StoreError::Overloaded) {
-            self.shared.counters.overloads.fetch_add(1, Ordering::Relaxed);
+            self.shared
+                .counters
+                .overloads
+                .fetch_add(1, Ordering::Relaxed);
         }
         result
     }
@@ -337,7 +390,11 @@ impl Inner {
         if let Ok(mut jobs) = self.jobs.lock() {
             jobs.take();
         }
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        let threads = self
+            .threads
+            .lock()
+            .map(|mut threads| std::mem::take(&mut *threads))
+            .unwrap_or_default();
         for thread in threads {
             let _ = thread.join();
         }
@@ -360,7 +417,12 @@ fn open_here(options: StoreOptions) -> Result<Store, StoreError> {
         checkpoints = Some(ask);
     }
     let writer = shared.clone();
-    threads.insert(0, spawn("writer", move || write(db, &writer, &waiting, checkpoints.as_ref()))?);
+    threads.insert(
+        0,
+        spawn("writer", move || {
+            write(db, &writer, &waiting, checkpoints.as_ref())
+        })?,
+    );
     let inner = Inner {
         serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         shared,

@@ -57,7 +57,11 @@ pub(crate) struct Terms {
 
 impl Terms {
     pub(crate) fn new(hasher: KeyHasher) -> Self {
-        Self { hasher, terms: RwLock::default(), units: RwLock::default() }
+        Self {
+            hasher,
+            terms: RwLock::default(),
+            units: RwLock::default(),
+        }
     }
 
     fn key(&self, system: &[u8], code: &[u8]) -> (u64, u64) {
@@ -66,14 +70,21 @@ impl Terms {
 
     /// The number of a term, if this process knows it.
     pub(crate) fn get(&self, system: &[u8], code: &[u8]) -> Option<i64> {
-        self.terms.read().ok()?.get(&self.key(system, code)).copied()
+        self.terms
+            .read()
+            .ok()?
+            .get(&self.key(system, code))
+            .copied()
     }
 
     /// The term, by number if possible.
     pub(crate) fn term(&self, system: &[u8], code: &[u8]) -> Term {
         match self.get(system, code) {
             Some(number) => Term::Known(number),
-            None => Term::New(Arc::new(TermText { system: system.into(), code: code.into() })),
+            None => Term::New(Arc::new(TermText {
+                system: system.into(),
+                code: code.into(),
+            })),
         }
     }
 
@@ -89,8 +100,16 @@ impl Terms {
 
     /// The unit, by number if possible.
     pub(crate) fn unit(&self, system: &[u8], code: &[u8], unit: &[u8]) -> Unit {
-        let text = UnitText { system: system.into(), code: code.into(), unit: unit.into() };
-        let known = self.units.read().ok().and_then(|units| units.numbers.get(&text).copied());
+        let text = UnitText {
+            system: system.into(),
+            code: code.into(),
+            unit: unit.into(),
+        };
+        let known = self
+            .units
+            .read()
+            .ok()
+            .and_then(|units| units.numbers.get(&text).copied());
         known.map_or_else(|| Unit::New(Arc::new(text)), Unit::Known)
     }
 
@@ -106,6 +125,9 @@ impl Terms {
 
     /// All known units and the largest number.
     pub(crate) fn units(&self) -> Vec<(i64, Arc<UnitText>)> {
-        self.units.read().map(|units| units.list.clone()).unwrap_or_default()
+        self.units
+            .read()
+            .map(|units| units.list.clone())
+            .unwrap_or_default()
     }
 }

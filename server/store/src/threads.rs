@@ -30,7 +30,10 @@ pub(crate) enum Outcome {
 
 /// A commit that waits, with where to send the answer.
 pub(crate) enum Job {
-    Commit(Box<PreparedCommit>, oneshot::Sender<Result<Committed, CommitError>>),
+    Commit(
+        Box<PreparedCommit>,
+        oneshot::Sender<Result<Committed, CommitError>>,
+    ),
     Task(Task),
 }
 
@@ -38,13 +41,23 @@ pub(crate) enum Job {
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Starts a named thread.
-pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+pub(crate) fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
     let builder = std::thread::Builder::new().name(format!("store-{name}"));
-    builder.spawn(work).map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))
+    builder
+        .spawn(work)
+        .map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))
 }
 
 /// The writer.
-pub(crate) fn write(mut db: Db, shared: &Shared, jobs: &Receiver<Job>, checkpoints: Option<&SyncSender<()>>) {
+pub(crate) fn write(
+    mut db: Db,
+    shared: &Shared,
+    jobs: &Receiver<Job>,
+    checkpoints: Option<&SyncSender<()>>,
+) {
     let mut log_bytes = 0;
     loop {
         let first = match jobs.recv_timeout(IDLE) {
@@ -71,12 +84,18 @@ pub(crate) fn write(mut db: Db, shared: &Shared, jobs: &Receiver<Job>, checkpoin
                 Err(_) => break,
             }
         }
-        shared.counters.queue_commits.fetch_sub((commits.len() + usize::from(task.is_some())) as u64, Ordering::Relaxed);
+        shared.counters.queue_commits.fetch_sub(
+            (commits.len() + usize::from(task.is_some())) as u64,
+            Ordering::Relaxed,
+        );
         log_bytes += estimated_log_bytes(&commits);
         write_group(&mut db, shared, commits);
         if let Some(work) = task {
             reconnect_if_needed(&mut db, shared);
-            work(&mut Group { db: &mut db, shared });
+            work(&mut Group {
+                db: &mut db,
+                shared,
+            });
             log_bytes += GROUP_PAGES * PAGE_BYTES;
         }
         if log_bytes > shared.options.checkpoint_bytes {
@@ -90,7 +109,10 @@ pub(crate) fn write(mut db: Db, shared: &Shared, jobs: &Receiver<Job>, checkpoin
     }
 }
 
-type Waiting = (Box<PreparedCommit>, oneshot::Sender<Result<Committed, CommitError>>);
+type Waiting = (
+    Box<PreparedCommit>,
+    oneshot::Sender<Result<Committed, CommitError>>,
+);
 
 fn write_group(db: &mut Db, shared: &Shared, waiting: Vec<Waiting>) {
     if waiting.is_empty() {
@@ -119,7 +141,10 @@ fn reconnect_if_needed(db: &mut Db, shared: &Shared) {
 const GROUP_PAGES: u64 = 8;
 
 fn estimated_log_bytes(waiting: &[Waiting]) -> u64 {
-    let changes: usize = waiting.iter().map(|(commit, _)| commit.changes.len() + commit.audit.len()).sum();
+    let changes: usize = waiting
+        .iter()
+        .map(|(commit, _)| commit.changes.len() + commit.audit.len())
+        .sum();
     (GROUP_PAGES + changes as u64) * PAGE_BYTES
 }
 
@@ -132,7 +157,9 @@ fn ask(checkpoints: Option<&SyncSender<()>>) {
 
 /// Folds SQLite's log into the database when asked to.
 pub(crate) fn checkpoint(shared: &Shared, asked: &Receiver<()>) {
-    let Ok(mut db) = connect(Engine::Sqlite, &shared.options, Purpose::Write) else { return };
+    let Ok(mut db) = connect(Engine::Sqlite, &shared.options, Purpose::Write) else {
+        return;
+    };
     while asked.recv().is_ok() {
         if let Err(error) = db.batch("PRAGMA wal_checkpoint(PASSIVE)") {
             tracing::warn!(%error, "the write-ahead log could not be folded into the database");
@@ -155,13 +182,18 @@ impl Readers {
             let (shared, receiver) = (shared.clone(), receiver.clone());
             threads.push(spawn("reader", move || read(&shared, &receiver))?);
         }
-        Ok(Self { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+        Ok(Self {
+            queue: Mutex::new(Some(sender)),
+            threads: Mutex::new(threads),
+        })
     }
 
     /// Hands work to a reader.
     pub(crate) fn send(&self, query: Query) -> Result<(), StoreError> {
         let queue = self.queue.lock().map_err(|_| thread_died())?;
-        let queue = queue.as_ref().ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
+        let queue = queue
+            .as_ref()
+            .ok_or_else(|| StoreError::Unavailable("the store is closed".into()))?;
         queue.try_send(query).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => thread_died(),
@@ -173,7 +205,11 @@ impl Readers {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
         }
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        let threads = self
+            .threads
+            .lock()
+            .map(|mut threads| std::mem::take(&mut *threads))
+            .unwrap_or_default();
         for thread in threads {
             let _ = thread.join();
         }
@@ -195,7 +231,11 @@ fn read(shared: &Shared, queue: &Mutex<Receiver<Query>>) {
             // Dropping the query tells its caller that nothing answers.
             None => drop(query),
             Some(connection) => {
-                if query(&mut Reader { db: connection, shared }) == Outcome::Broken {
+                if query(&mut Reader {
+                    db: connection,
+                    shared,
+                }) == Outcome::Broken
+                {
                     db = None;
                 }
             }

@@ -69,6 +69,10 @@ pub fn run() -> Result<(), String> {
         "warnings",
     ];
     summary.step("clippy -D warnings", || cargo_step(cargo().args(clippy)));
+    // End-to-end tests start the program itself, which `cargo test` does not build for another package.
+    summary.step("build", || {
+        cargo_step(cargo().args(["build", "--workspace", "--bins", "--locked"]))
+    });
     summary.step("test --workspace", || {
         let mut command = cargo();
         command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);

@@ -7,6 +7,7 @@ use conformance::{Definitions, ResourceTypeId};
 use super::{Action, Entry, PlanContext, bad_entry};
 use crate::body::resource_type_name;
 use crate::datatype::date::{Zone, parse_instant};
+use crate::datatype::reference::Reference;
 use crate::ids::{Instant, ResourceId, ResourceKey};
 use crate::issue::Problem;
 use crate::json::ValueRef;
@@ -27,7 +28,10 @@ pub fn read<'a>(
         resource,
         context,
     };
-    let action = reader.action(ids).unwrap_or_else(Action::Refused);
+    let action = reader
+        .check_full_url(entry)
+        .and_then(|()| reader.action(ids));
+    let action = action.unwrap_or_else(Action::Refused);
     let full_url = entry
         .get("fullUrl")
         .and_then(ValueRef::as_str)
@@ -98,6 +102,30 @@ impl Reader<'_, '_> {
                 "request.method",
                 "it is one of GET, HEAD, POST, PUT, PATCH, DELETE",
             ),
+        }
+    }
+
+    /// "fullUrl SHALL NOT disagree with the id in the resource": otherwise a reference could mean either.
+    fn check_full_url(&self, entry: ValueRef<'_>) -> Result<(), Problem> {
+        let text = |value: Option<ValueRef<'_>>| {
+            value
+                .and_then(ValueRef::as_str)
+                .map(|text| text.into_owned())
+        };
+        let full_url = text(entry.get("fullUrl"));
+        let id = text(self.resource.and_then(|resource| resource.get("id")));
+        let (Some(full_url), Some(id)) = (full_url, id) else {
+            return Ok(());
+        };
+        match Reference::parse(&full_url, &[]) {
+            Some(Reference::Absolute {
+                url,
+                resource_type: Some(_),
+                ..
+            }) if !url.ends_with(&format!("/{id}")) => {
+                self.refuse("fullUrl", "it names another id than the resource")
+            }
+            _ => Ok(()),
         }
     }
 

@@ -28,7 +28,7 @@ fn content(plan: &Plan<'_>, index: usize) -> String {
 }
 
 /// "the server SHALL process interactions in this order: DELETE, POST, PUT or PATCH, GET or HEAD"
-/// Verifies: SRS-008
+/// Verifies: SRS-008, RC-008
 #[test]
 fn entries_are_processed_in_the_order_of_the_specification() {
     let entries = r#"
@@ -44,7 +44,7 @@ fn entries_are_processed_in_the_order_of_the_specification() {
 
 /// "the server SHALL … replace all matching links in the bundle, whether they are found in the resource ids, resource references, elements of type
 /// uri, url, oid, uuid, and <a href="" & <img src="" in the narrative"
-/// Verifies: SRS-001, SRS-008, RC-001
+/// Verifies: SRS-001, SRS-008, RC-001, RC-008
 #[test]
 fn links_between_entries_get_the_new_ids() {
     let entries = r#"
@@ -152,7 +152,7 @@ fn what_a_condition_finds_takes_the_place_of_the_new_resource() {
     });
 }
 
-/// Verifies: SRS-008
+/// Verifies: SRS-008, RC-008
 #[test]
 fn wrong_entries_are_refused_with_their_place() {
     let patient = r#""resource":{"resourceType":"Patient","id":"1"}"#;
@@ -166,6 +166,12 @@ fn wrong_entries_are_refused_with_their_place() {
         (
             r#"{"request":{"method":"POST","url":"Patient"}}"#.to_owned(),
             "resource",
+        ),
+        (
+            format!(
+                r#"{{"fullUrl":"http://x/fhir/Patient/2",{patient},"request":{{"method":"PUT","url":"Patient/1"}}}}"#
+            ),
+            "fullUrl",
         ),
         (
             format!(r#"{{{patient},"request":{{"method":"POST","url":"Observation"}}}}"#),
@@ -261,7 +267,7 @@ fn wrong_entries_are_refused_with_their_place() {
 }
 
 /// "If any resource identities … overlap …, then the transaction SHALL fail"
-/// Verifies: SRS-008
+/// Verifies: SRS-008, RC-008
 #[test]
 fn the_same_resource_twice_fails_a_transaction() {
     let put = r#"{"resource":{"resourceType":"Patient","id":"1"},"request":{"method":"PUT","url":"Patient/1"}}"#;

@@ -31,25 +31,60 @@ pub struct QuantityRange<'a> {
 /// The quantity of an element of type Quantity (and its profiles Age, Duration, Count, Distance), Money, Range or
 /// SampledData, told apart by their members; `None` when it has no readable value.
 pub fn range_of(value: ValueRef<'_>) -> Option<QuantityRange<'_>> {
-    if value.get("origin").is_some() {
-        return of_sampled_data(value);
+    let mut members = QuantityMembers::default();
+    for (name, member) in value.members() {
+        match name.as_ref() {
+            "value" => members.value = Some(member),
+            "comparator" => members.comparator = Some(member),
+            "system" => members.system = member.as_str(),
+            "code" => members.code = member.as_str(),
+            "unit" => members.unit = member.as_str(),
+            "currency" => members.currency = member.as_str(),
+            "low" | "high" => return of_range(value),
+            "origin" => return of_sampled_data(value),
+            _ => {}
+        }
     }
-    if value.get("low").is_some() || value.get("high").is_some() {
-        return of_range(value);
-    }
-    if let Some(currency) = value.get("currency") {
-        let amount = decimal_of(value, "value")?;
-        let key = SortKey::from_decimal(&amount);
-        let system = Some(Cow::Borrowed(CURRENCY_SYSTEM));
-        return Some(QuantityRange {
+    members.range()
+}
+
+/// What Quantity and Money have, read in one pass.
+#[derive(Default)]
+struct QuantityMembers<'a> {
+    value: Option<ValueRef<'a>>,
+    comparator: Option<ValueRef<'a>>,
+    system: Option<Cow<'a, str>>,
+    code: Option<Cow<'a, str>>,
+    unit: Option<Cow<'a, str>>,
+    currency: Option<Cow<'a, str>>,
+}
+
+impl<'a> QuantityMembers<'a> {
+    /// `<5` is everything up to 5: "how the value should be understood and represented - whether the actual value
+    /// is greater or less than the stated value".
+    fn range(self) -> Option<QuantityRange<'a>> {
+        let key = SortKey::from_decimal(&Decimal::parse(self.value?.number_text()?).ok()?);
+        let (low, high) = match self.comparator {
+            None => (key.clone(), key),
+            Some(comparator) => match comparator.as_str()?.as_ref() {
+                "<" | "<=" => (SortKey::min(), key),
+                ">" | ">=" => (key, SortKey::max()),
+                // An unknown comparator changes the meaning of the number, so the number alone must not be found.
+                _ => return None,
+            },
+        };
+        let (system, code) = match self.currency {
+            Some(currency) => (Some(Cow::Borrowed(CURRENCY_SYSTEM)), Some(currency)),
+            None => (self.system, self.code),
+        };
+        Some(QuantityRange {
             system,
-            code: currency.as_str(),
-            unit: None,
-            low: key.clone(),
-            high: key,
-        });
+            code,
+            unit: self.unit,
+            low,
+            high,
+        })
     }
-    of_quantity(value)
 }
 
 /// Low and high of a decimal, integer or Range, unit aside; for parameters of type number.
@@ -81,27 +116,14 @@ fn with_unit_of<'a>(unit: ValueRef<'a>, low: SortKey, high: SortKey) -> Quantity
     }
 }
 
-/// `<5` is everything up to 5: "how the value should be understood and represented - whether the actual value is
-/// greater or less than the stated value".
-fn of_quantity(value: ValueRef<'_>) -> Option<QuantityRange<'_>> {
-    let key = SortKey::from_decimal(&decimal_of(value, "value")?);
-    let (low, high) = match value.get("comparator") {
-        None => (key.clone(), key),
-        Some(comparator) => match comparator.as_str()?.as_ref() {
-            "<" | "<=" => (SortKey::min(), key),
-            ">" | ">=" => (key, SortKey::max()),
-            // An unknown comparator changes the meaning of the number, so the number alone must not be found.
-            _ => return None,
-        },
-    };
-    Some(with_unit_of(value, low, high))
-}
-
 /// "If the low or high elements are missing, the boundaries are not known and therefore not part of the criteria":
 /// a missing end is open. Ends in different units have no common scale and give nothing.
 fn of_range(value: ValueRef<'_>) -> Option<QuantityRange<'_>> {
     let end = |name: &str| match value.get(name) {
-        Some(end) => of_quantity(end).map(Some),
+        Some(end) if end.get("low").is_none() && end.get("high").is_none() => {
+            range_of(end).map(Some)
+        }
+        Some(_) => None,
         None => Some(None),
     };
     match (end("low")?, end("high")?) {

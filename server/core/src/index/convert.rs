@@ -324,17 +324,25 @@ fn identifier<'a>(
 ) {
     let mut types = Vec::new();
     let mut texts = TextList::new(setting);
-    if let Some(concept) = value.get("type") {
-        for coding in concept.get("coding").into_iter().flat_map(ValueRef::each) {
-            types.extend(member(coding, "code").map(|code| (member(coding, "system"), code)));
-            texts.push(coding.get("display"));
+    let (mut system, mut text) = (None, None);
+    for (name, value) in value.members() {
+        match name.as_ref() {
+            "system" => system = non_empty(value.as_str()),
+            "value" => text = non_empty(value.as_str()),
+            "type" => {
+                for coding in value.get("coding").into_iter().flat_map(ValueRef::each) {
+                    types.extend(member(coding, "code").map(|c| (member(coding, "system"), c)));
+                    texts.push(coding.get("display"));
+                }
+                texts.push(value.get("text"));
+            }
+            _ => {}
         }
-        texts.push(concept.get("text"));
     }
-    if let Some(text) = member(value, "value") {
+    if let Some(value) = text {
         found(IndexValue::Identifier {
-            system: member(value, "system"),
-            value: text,
+            system,
+            value,
             types,
         });
     }

@@ -322,18 +322,18 @@ impl<'a> Extraction<'_, 'a, '_> {
             }
         }
         for (param, parts) in &group.composites {
+            let of_part = |part: &usize| slots.get(*part).map_or(&[][..], Vec::as_slice);
+            if parts.iter().any(|part| of_part(part).is_empty()) {
+                continue;
+            }
             if let Some(param) = self.program.params.get(*param) {
-                let parts: Vec<&[IndexValue<'a>]> = parts
-                    .iter()
-                    .map(|p| slots.get(*p).map_or(&[][..], Vec::as_slice))
-                    .collect();
-                let emit = |parts| {
+                let parts: Vec<&[IndexValue<'a>]> = parts.iter().map(of_part).collect();
+                combinations(&parts, |parts| {
                     entries.push(IndexEntry {
                         param: param.id,
                         value: IndexValue::Composite(parts),
-                    })
-                };
-                combinations(&parts, emit);
+                    });
+                });
             }
         }
     }

@@ -655,7 +655,6 @@ fn agree(resource: ValueRef<'_>, counts: &mut BTreeMap<ParamId, usize>) {
     }
 }
 
-/// With `STOKER_CORPUS` the check also runs over the `*.ndjson` and `*.json` files of that directory.
 #[test]
 fn the_walk_and_the_evaluator_agree() {
     let mut counts = BTreeMap::new();
@@ -665,42 +664,4 @@ fn the_walk_and_the_evaluator_agree() {
             &mut counts,
         );
     }
-    let Ok(directory) = std::env::var("STOKER_CORPUS") else {
-        return;
-    };
-    let mut resources = 0;
-    for file in std::fs::read_dir(directory).unwrap() {
-        let path = file.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let is_lines = path.extension().is_some_and(|e| e == "ndjson");
-        let documents: Vec<&str> = if is_lines {
-            text.lines().collect()
-        } else {
-            vec![&text]
-        };
-        for document in documents {
-            let document = Document::parse(document.as_bytes()).unwrap();
-            agree(document.root(), &mut counts);
-            resources += 1;
-            for entry in document
-                .root()
-                .get("entry")
-                .into_iter()
-                .flat_map(ValueRef::each)
-            {
-                if let Some(resource) = entry
-                    .get("resource")
-                    .filter(|r| r.get("resourceType").is_some())
-                {
-                    agree(resource, &mut counts);
-                    resources += 1;
-                }
-            }
-        }
-    }
-    let entries: usize = counts.values().sum();
-    println!(
-        "{resources} resources, {entries} entries of {} parameters",
-        counts.len()
-    );
 }

@@ -15,8 +15,10 @@ pub(super) struct Trie<A> {
 
 #[derive(Debug)]
 struct Node<A> {
-    /// Sorted by fingerprint, which most members of a resource differ in from all of these.
-    members: Vec<(u64, Box<str>, usize)>,
+    members: Vec<(Box<str>, usize)>,
+    /// Fingerprints and indices of `members`, open addressing: most members of a resource are of no interest, and
+    /// one look tells.
+    table: Vec<(u64, u16)>,
     filters: Vec<(Filter, usize)>,
     indices: Vec<(usize, usize)>,
     actions: Vec<A>,
@@ -26,6 +28,7 @@ impl<A> Node<A> {
     fn new() -> Self {
         Self {
             members: Vec::new(),
+            table: Vec::new(),
             filters: Vec::new(),
             indices: Vec::new(),
             actions: Vec::new(),
@@ -34,25 +37,57 @@ impl<A> Node<A> {
 
     fn member(&self, name: &str) -> Option<usize> {
         let print = fingerprint(name);
-        let from = self.members.partition_point(|(p, _, _)| *p < print);
-        let alike = self.members.get(from..).unwrap_or_default().iter();
-        alike
-            .take_while(|(p, _, _)| *p == print)
-            .find(|(_, n, _)| n.as_ref() == name)
-            .map(|(_, _, node)| *node)
+        let mask = self.table.len().wrapping_sub(1);
+        let mut at = bucket(print) & mask;
+        // The table is at most half full, so an empty place ends every search.
+        while let Some((known, place)) = self.table.get(at) {
+            let (other, node) = self.members.get(usize::from(*place))?;
+            if *known == print && other.as_ref() == name {
+                return Some(*node);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    fn add_member(&mut self, name: &str, node: usize) {
+        self.members.push((name.into(), node));
+        let size = (self.members.len() * 2).next_power_of_two();
+        self.table = vec![(0, EMPTY); size];
+        for ((name, _), index) in self.members.iter().zip(0..EMPTY) {
+            let print = fingerprint(name);
+            let mut at = bucket(print) & (size - 1);
+            while self.table.get(at).is_some_and(|(_, place)| *place != EMPTY) {
+                at = (at + 1) & (size - 1);
+            }
+            if let Some(place) = self.table.get_mut(at) {
+                *place = (print, index);
+            }
+        }
     }
 }
 
-/// The last bytes of a name as a number, with the length where there is room. The ends of names differ even where
-/// the beginnings of choices agree.
+/// A place of the table without a member; more members than this no type has.
+const EMPTY: u16 = u16::MAX;
+
+/// A name as a number that seldom two members of one type share: its ends, or for short ones all of it.
 fn fingerprint(name: &str) -> u64 {
     let bytes = name.as_bytes();
-    match bytes.last_chunk::<8>() {
-        Some(end) => u64::from_le_bytes(*end),
-        None => bytes
-            .iter()
-            .fold(bytes.len() as u64, |sum, b| sum << 8 | u64::from(*b)),
+    let length = (bytes.len() as u64) << 56;
+    if let Some(end) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*end) ^ length;
     }
+    if let (Some(start), Some(end)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (start, end) = (u32::from_le_bytes(*start), u32::from_le_bytes(*end));
+        return (u64::from(start) << 32 | u64::from(end)) ^ length;
+    }
+    bytes.iter().fold(length, |sum, b| sum << 8 | u64::from(*b))
+}
+
+/// Spreads fingerprints over a table.
+fn bucket(print: u64) -> usize {
+    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    (print.wrapping_mul(SPREAD) >> 40) as usize
 }
 
 /// What filters need to know of the resource around a value.
@@ -109,8 +144,7 @@ impl<A> Trie<A> {
         }
         match step {
             Step::Member(name) => {
-                node.members.push((fingerprint(name), name.clone(), fresh));
-                node.members.sort_unstable();
+                node.add_member(name, fresh);
             }
             Step::Filter(filter) => node.filters.push((filter.clone(), fresh)),
             Step::Index(index) => node.indices.push((*index, fresh)),
@@ -184,9 +218,15 @@ fn passes(filter: &Filter, value: ValueRef<'_>, around: Surroundings<'_, '_>) ->
             .and_then(ValueRef::primitive_text)
             .is_some_and(|t| t == text.as_ref()),
         Filter::RefersTo(target) => {
-            let named = value.get("type").and_then(ValueRef::as_str);
-            let is_named = named.is_some_and(|name| name == target.name());
-            let Some(text) = value.get("reference").and_then(ValueRef::as_str) else {
+            let (mut reference, mut is_named) = (None, false);
+            for (name, member) in value.members() {
+                match name.as_ref() {
+                    "reference" => reference = member.as_str(),
+                    "type" => is_named = member.as_str().is_some_and(|name| name == target.name()),
+                    _ => {}
+                }
+            }
+            let Some(text) = reference else {
                 return is_named;
             };
             match Reference::parse(&text, around.base_urls) {

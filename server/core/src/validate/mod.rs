@@ -5,6 +5,8 @@
 
 mod place;
 mod primitive;
+mod reference;
+mod seen;
 pub mod shape;
 pub mod structure;
 

@@ -6,17 +6,15 @@
 use conformance::{CodeList, Definitions, ResourceTypeId};
 
 use super::place::Place;
+use super::reference::is_reference;
+use super::seen::Seen;
 use super::shape::{Content, Name, Primitive, Shape};
 use crate::body::resource_type_name;
-use crate::ids::ResourceId;
 use crate::issue::{ErrorKind, Issue, Severity};
 use crate::json::{Kind, ValueRef};
 
 /// Issues reported for one resource; the rest is left unsaid, since whoever has fifty needs another look anyway.
 pub const ISSUES_MAX: usize = 50;
-
-/// Choices one type has at most (`ElementDefinition` has five).
-const CHOICES_MAX: usize = 8;
 
 /// Everything that is wrong with a resource of this type; empty when nothing is. Every issue names its element.
 pub fn check(resource_type: ResourceTypeId, resource: ValueRef<'_>) -> Vec<Issue> {
@@ -388,24 +386,6 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn is_reference(text: &str) -> bool {
-    if text.starts_with("urn:") || text.contains("://") {
-        return !text.contains(char::is_whitespace);
-    }
-    let mut segments = text.split('/');
-    let is_type = segments
-        .next()
-        .is_some_and(|name| Definitions::r4().resource_type(name).is_some());
-    let is_id = |segment: Option<&str>| segment.is_some_and(ResourceId::is_valid);
-    is_type
-        && is_id(segments.next())
-        && match segments.next() {
-            None => true,
-            Some("_history") => is_id(segments.next()) && segments.next().is_none(),
-            Some(_) => false,
-        }
-}
-
 /// What stands there instead, by kind only.
 fn instead(value: ValueRef<'_>) -> &'static str {
     match value.kind() {
@@ -432,37 +412,5 @@ fn instead_of_form(primitive: Primitive, value: ValueRef<'_>) -> &'static str {
         ""
     } else {
         instead(value)
-    }
-}
-
-/// Which elements were met, and by which name those with a choice of types.
-#[derive(Default)]
-struct Seen<'a> {
-    members: u128,
-    choices: [Option<&'a Name>; CHOICES_MAX],
-}
-
-impl<'a> Seen<'a> {
-    /// False when the same choice was met by another name before.
-    fn add(&mut self, shape: &Shape, name: &'a Name) -> bool {
-        self.members |= 1 << name.member;
-        let is_choice = shape
-            .members
-            .get(name.member)
-            .is_some_and(|member| member.element.is_choice());
-        if !is_choice {
-            return true;
-        }
-        for slot in &mut self.choices {
-            match slot {
-                Some(known) if known.member == name.member => return known.text == name.text,
-                Some(_) => {}
-                None => {
-                    *slot = Some(name);
-                    return true;
-                }
-            }
-        }
-        true
     }
 }

@@ -47,7 +47,6 @@ fn right_resources_pass() {
 }
 
 /// Every row: a resource, the kind and place of its only issue.
-/// Verifies: SRS-006
 #[test]
 fn wrong_resources_are_refused_at_the_right_place() {
     use ErrorKind as K;

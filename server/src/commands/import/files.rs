@@ -44,7 +44,10 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<SourceFile>, String> {
             continue;
         }
         let form = form(path).ok_or_else(|| {
-            format!("{}: the name must end with .json, .ndjson, .json.gz or .ndjson.gz", path.display())
+            format!(
+                "{}: the name must end with .json, .ndjson, .json.gz or .ndjson.gz",
+                path.display()
+            )
         })?;
         files.push(source_file(path, form)?);
     }
@@ -56,11 +59,18 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<SourceFile>, String> {
 
 fn walk(folder: &Path, depth: usize, files: &mut Vec<SourceFile>) -> Result<(), String> {
     if depth >= DEPTH_MAX {
-        return Err(format!("{}: more than {DEPTH_MAX} folders deep", folder.display()));
+        return Err(format!(
+            "{}: more than {DEPTH_MAX} folders deep",
+            folder.display()
+        ));
     }
     let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
     let entries: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(fail)?.collect();
-    let mut paths: Vec<PathBuf> = entries.map_err(fail)?.into_iter().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .map_err(fail)?
+        .into_iter()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
@@ -73,8 +83,14 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<SourceFile>) -> Result<(), 
 }
 
 fn source_file(path: &Path, form: Form) -> Result<SourceFile, String> {
-    let bytes = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.len();
-    Ok(SourceFile { path: path.to_owned(), form, bytes })
+    let bytes = std::fs::metadata(path)
+        .map_err(|e| format!("{}: {e}", path.display()))?
+        .len();
+    Ok(SourceFile {
+        path: path.to_owned(),
+        form,
+        bytes,
+    })
 }
 
 fn form(path: &Path) -> Option<Form> {
@@ -95,9 +111,15 @@ pub fn open(file: &SourceFile) -> std::io::Result<Box<dyn BufRead + Send>> {
     /// Bytes read from disk at a time.
     const BUFFER_BYTES: usize = 256 * 1024;
     let raw = File::open(&file.path)?;
-    let is_packed = file.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let is_packed = file
+        .path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
     if is_packed {
-        Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(raw))))
+        Ok(Box::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            MultiGzDecoder::new(raw),
+        )))
     } else {
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, raw)))
     }
@@ -110,9 +132,14 @@ pub fn open(file: &SourceFile) -> std::io::Result<Box<dyn BufRead + Send>> {
 pub fn read_whole(file: &SourceFile) -> Result<String, String> {
     let mut text = String::new();
     let reader = open(file).map_err(|e| e.to_string())?;
-    reader.take(BUNDLE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
+    reader
+        .take(BUNDLE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|e| e.to_string())?;
     if text.len() as u64 > BUNDLE_BYTES_MAX {
-        return Err(format!("longer than {BUNDLE_BYTES_MAX} bytes; split it or use NDJSON"));
+        return Err(format!(
+            "longer than {BUNDLE_BYTES_MAX} bytes; split it or use NDJSON"
+        ));
     }
     Ok(text)
 }
@@ -126,7 +153,8 @@ mod tests {
     #[test]
     fn folders_are_searched_and_packed_files_unpacked() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
         std::fs::create_dir(folder.path().join("b")).unwrap();
         write("a.ndjson", b"{}\n{}\n");
         write("notes.txt", b"not ours");
@@ -134,9 +162,16 @@ mod tests {
         packer.write_all(b"{\"a\":1}").unwrap();
         write("b/c.json.gz", &packer.finish().unwrap());
         let files = collect(&[folder.path().to_owned()]).unwrap();
-        assert_eq!(files.iter().map(|file| file.form).collect::<Vec<_>>(), [Form::Ndjson, Form::Json]);
+        assert_eq!(
+            files.iter().map(|file| file.form).collect::<Vec<_>>(),
+            [Form::Ndjson, Form::Json]
+        );
         assert_eq!(read_whole(&files[1]).unwrap(), "{\"a\":1}");
-        assert!(collect(&[folder.path().join("notes.txt")]).unwrap_err().contains("must end with"));
+        assert!(
+            collect(&[folder.path().join("notes.txt")])
+                .unwrap_err()
+                .contains("must end with")
+        );
         assert!(collect(&[folder.path().join("absent.json")]).is_err());
     }
 }

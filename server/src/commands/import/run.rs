@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 
 use super::files::{self, Form, SourceFile};
 use crate::app::Server;
-use crate::interaction::Interaction;
-use crate::interactions::transaction::{self, Unresolved};
-use crate::interactions::batch;
 use crate::http::prefer::Return;
+use crate::interaction::Interaction;
+use crate::interactions::batch;
+use crate::interactions::transaction::{self, Unresolved};
 use crate::write::{Attempts, Draft, Effect, Need, Plan, Step, check_resource};
 
 /// Resources of one commit: large enough that the commit's own cost vanishes.
@@ -101,7 +101,8 @@ impl Run {
                 break;
             }
             let before = waiting.len();
-            self.round(waiting.into_iter().map(|(file, _)| file).collect()).await;
+            self.round(waiting.into_iter().map(|(file, _)| file).collect())
+                .await;
             if lock(&self.deferred).len() == before {
                 break;
             }
@@ -109,7 +110,8 @@ impl Run {
         // What still finds nothing refers to resources of other files: their identifiers are kept.
         self.is_last_round.store(true, Ordering::Relaxed);
         let waiting = std::mem::take(&mut *lock(&self.deferred));
-        self.round(waiting.into_iter().map(|(file, _)| file).collect()).await;
+        self.round(waiting.into_iter().map(|(file, _)| file).collect())
+            .await;
         for (file, why) in std::mem::take(&mut *lock(&self.deferred)) {
             self.fail(&file.path.display().to_string(), &why);
         }
@@ -128,7 +130,9 @@ impl Run {
         for file in sources {
             match file.form {
                 Form::Json => {
-                    let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+                    let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                        break;
+                    };
                     let run = Arc::clone(self);
                     tasks.spawn(async move {
                         run.json(&file).await;
@@ -144,7 +148,12 @@ impl Run {
     }
 
     /// Reads lines and hands them on in chunks.
-    async fn ndjson(self: &Arc<Self>, file: &SourceFile, permits: &Arc<Semaphore>, tasks: &mut JoinSet<()>) {
+    async fn ndjson(
+        self: &Arc<Self>,
+        file: &SourceFile,
+        permits: &Arc<Semaphore>,
+        tasks: &mut JoinSet<()>,
+    ) {
         let name = file.path.display().to_string();
         let mut reader = match files::open(file) {
             Ok(reader) => reader,
@@ -174,7 +183,9 @@ impl Run {
                 break;
             }
             if !lines.is_empty() {
-                let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
+                let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+                    return;
+                };
                 let (run, name) = (Arc::clone(self), name.clone());
                 tasks.spawn(async move {
                     run.lines(&name, lines).await;
@@ -212,22 +223,43 @@ impl Run {
         };
         let root = document.root();
         let bundle_type = match resource_type_name(root).as_deref() {
-            Some("Bundle") => root.get("type").and_then(|name| name.as_str()).map(|name| name.into_owned()),
+            Some("Bundle") => root
+                .get("type")
+                .and_then(|name| name.as_str())
+                .map(|name| name.into_owned()),
             _ => None,
         };
         match bundle_type.as_deref() {
             Some("transaction") => self.transaction(file, &document).await,
             Some("batch") => self.batch(&name, &document).await,
-            Some("collection" | "searchset" | "history" | "document") => self.entries(&name, root).await,
-            _ => self.put_all(vec![Item { place: name, document }]).await,
+            Some("collection" | "searchset" | "history" | "document") => {
+                self.entries(&name, root).await
+            }
+            _ => {
+                self.put_all(vec![Item {
+                    place: name,
+                    document,
+                }])
+                .await
+            }
         }
     }
 
     async fn transaction(&self, file: &SourceFile, document: &Document) {
-        let unresolved = if self.is_last_round.load(Ordering::Relaxed) { Unresolved::KeepIdentifier } else { Unresolved::Refuse };
-        match transaction::carry_out(&self.server, &self.access, document.root(), unresolved).await {
+        let unresolved = if self.is_last_round.load(Ordering::Relaxed) {
+            Unresolved::KeepIdentifier
+        } else {
+            Unresolved::Refuse
+        };
+        match transaction::carry_out(&self.server, &self.access, document.root(), unresolved).await
+        {
             Ok(written) => self.count(written.iter().map(|written| written.effect)),
-            Err(problem) if matches!(problem.kind(), ErrorKind::BAD_ENTRY | ErrorKind::MULTIPLE_MATCHES) => {
+            Err(problem)
+                if matches!(
+                    problem.kind(),
+                    ErrorKind::BAD_ENTRY | ErrorKind::MULTIPLE_MATCHES
+                ) =>
+            {
                 lock(&self.deferred).push((file.clone(), problem.to_string()));
             }
             Err(problem) => self.fail(&file.path.display().to_string(), &problem.to_string()),
@@ -240,7 +272,9 @@ impl Run {
                 for (index, answer) in answers.into_iter().enumerate() {
                     match answer {
                         Ok(_) => self.count([Effect::Updated]),
-                        Err(problem) => self.fail(&format!("{name}: entry[{index}]"), &problem.to_string()),
+                        Err(problem) => {
+                            self.fail(&format!("{name}: entry[{index}]"), &problem.to_string())
+                        }
                     }
                 }
             }
@@ -290,21 +324,31 @@ impl Run {
     fn to_put(&self, document: Document) -> Result<Put, Problem> {
         let root = document.root();
         let name = resource_type_name(root).unwrap_or_default();
-        let resource_type = Definitions::r4()
-            .resource_type(&name)
-            .ok_or_else(|| Problem::new(ErrorKind::UNKNOWN_TYPE, "`resourceType` names no type of FHIR R4"))?;
+        let resource_type = Definitions::r4().resource_type(&name).ok_or_else(|| {
+            Problem::new(
+                ErrorKind::UNKNOWN_TYPE,
+                "`resourceType` names no type of FHIR R4",
+            )
+        })?;
         check_resource(&self.server, resource_type, root)?;
         let given = root.get("id").and_then(|id| id.as_str());
         let (id, need) = match given.as_deref() {
             Some(id) => {
                 let id = ResourceId::parse(id).ok_or_else(|| {
-                    Problem::new(ErrorKind::BAD_ID, "`id` has 1 to 64 characters of A-Z a-z 0-9 - .")
+                    Problem::new(
+                        ErrorKind::BAD_ID,
+                        "`id` has 1 to 64 characters of A-Z a-z 0-9 - .",
+                    )
                 })?;
                 (id, Need::Nothing)
             }
             None => ((self.server.ids)(), Need::NewId),
         };
-        Ok(Put { key: ResourceKey { resource_type, id }, need, document: Arc::new(document) })
+        Ok(Put {
+            key: ResourceKey { resource_type, id },
+            need,
+            document: Arc::new(document),
+        })
     }
 
     async fn commit(&self, puts: Vec<(String, Put)>) {
@@ -319,7 +363,10 @@ impl Run {
                 need: put.need.clone(),
                 interaction: Interaction::Update,
             });
-            let plan = Plan { drafts: drafts.collect(), ..Plan::default() };
+            let plan = Plan {
+                drafts: drafts.collect(),
+                ..Plan::default()
+            };
             match attempts.submit(&self.access, plan).await {
                 Ok(None) => {}
                 Ok(Some(written)) => break Ok(written),
@@ -328,7 +375,9 @@ impl Run {
         };
         match result {
             Ok(written) => self.count(written.iter().map(|written| written.effect)),
-            Err(problem) => puts.iter().for_each(|(place, _)| self.fail(place, &problem.to_string())),
+            Err(problem) => puts
+                .iter()
+                .for_each(|(place, _)| self.fail(place, &problem.to_string())),
         }
     }
 
@@ -341,7 +390,8 @@ impl Run {
         let total = self.resources.fetch_add(all, Ordering::Relaxed) + all;
         self.unchanged.fetch_add(same, Ordering::Relaxed);
         let seconds = self.progress.elapsed().as_secs().max(1);
-        self.progress.set_message(format!("{total} resources, {} a second", total / seconds));
+        self.progress
+            .set_message(format!("{total} resources, {} a second", total / seconds));
     }
 
     fn fail(&self, place: &str, why: &str) {
@@ -352,7 +402,12 @@ impl Run {
 /// Which files come first. Patients' records refer by identifier to the organizations and practitioners that sample
 /// data generators write into files of their own, with these names.
 fn rank(file: &SourceFile) -> u8 {
-    let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let name = file
+        .path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     match () {
         () if name.contains("hospitalinformation") => 0,
         () if name.contains("practitionerinformation") => 1,
@@ -369,7 +424,9 @@ struct Put {
 
 /// Reads one line, bounded.
 fn read_line(reader: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<usize, String> {
-    let count = std::io::Read::take(reader, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', line).map_err(|e| e.to_string())?;
+    let count = std::io::Read::take(reader, LINE_BYTES_MAX as u64 + 1)
+        .read_until(b'\n', line)
+        .map_err(|e| e.to_string())?;
     if count > LINE_BYTES_MAX {
         return Err(format!("the line is longer than {LINE_BYTES_MAX} bytes"));
     }

@@ -18,9 +18,14 @@ pub struct Logical {
 impl Logical {
     /// The logical form, if the condition is one identifier with system and value and nothing else.
     pub fn of(reference: &ConditionalReference) -> Option<Self> {
-        let [(name, token)] = reference.params.as_slice() else { return None };
+        let [(name, token)] = reference.params.as_slice() else {
+            return None;
+        };
         let (system, value) = token.split_once('|')?;
-        let is_plain = name == "identifier" && !system.is_empty() && !value.is_empty() && !token.contains([',', '\\']);
+        let is_plain = name == "identifier"
+            && !system.is_empty()
+            && !value.is_empty()
+            && !token.contains([',', '\\']);
         is_plain.then(|| Self {
             text: reference.text.clone(),
             resource_type: reference.resource_type.name(),
@@ -47,7 +52,12 @@ pub fn rewrite(resource: &mut Value, list: &[Logical]) -> usize {
 
 fn rewrite_reference(object: &mut Map, list: &[Logical]) -> bool {
     let text = object.get("reference").and_then(Value::as_str);
-    let Some(logical) = list.iter().find(|logical| Some(logical.text.as_str()) == text) else { return false };
+    let Some(logical) = list
+        .iter()
+        .find(|logical| Some(logical.text.as_str()) == text)
+    else {
+        return false;
+    };
     object.remove("reference");
     if object.get("type").is_none() {
         object.insert("type", Value::from(logical.resource_type));
@@ -65,9 +75,16 @@ mod tests {
     use super::*;
 
     fn reference(text: &str, name: &str, token: &str) -> ConditionalReference {
-        let resource_type = conformance::Definitions::r4().resource_type("Practitioner").unwrap();
+        let resource_type = conformance::Definitions::r4()
+            .resource_type("Practitioner")
+            .unwrap();
         let params = vec![(name.to_owned(), token.to_owned())];
-        ConditionalReference { text: text.to_owned(), resource_type, params, index: 0 }
+        ConditionalReference {
+            text: text.to_owned(),
+            resource_type,
+            params,
+            index: 0,
+        }
     }
 
     #[test]
@@ -85,8 +102,17 @@ mod tests {
 
     #[test]
     fn any_other_condition_has_no_logical_form() {
-        for (name, token) in [("name", "urn:x|1"), ("identifier", "1"), ("identifier", "|1"), ("identifier", "a|1,b|2")] {
-            assert_eq!(Logical::of(&reference("x", name, token)), None, "{name}={token}");
+        for (name, token) in [
+            ("name", "urn:x|1"),
+            ("identifier", "1"),
+            ("identifier", "|1"),
+            ("identifier", "a|1,b|2"),
+        ] {
+            assert_eq!(
+                Logical::of(&reference("x", name, token)),
+                None,
+                "{name}={token}"
+            );
         }
     }
 }

@@ -3,7 +3,8 @@
 use conformance::{ParamId, ResourceTypeId};
 use fhir_core::datatype::decimal::SortKey;
 use fhir_core::search::predicate::{
-    Predicate, QuantityTest, RangeTest, ReferenceTest, StringTest, TokenTest, UnitTest, UriTest, ValueTest,
+    Predicate, QuantityTest, RangeTest, ReferenceTest, StringTest, TokenTest, UnitTest, UriTest,
+    ValueTest,
 };
 
 use super::near;
@@ -13,7 +14,8 @@ use crate::db::Db;
 use crate::error::StoreError;
 use crate::hash::{KeyHasher, Kind};
 use crate::index::{
-    KEY_TEXT_BYTES_MAX, REFERENCE_KINDS, TAG_REFERENCE, TAG_TERM, TOKEN_KINDS, cut_code, sortable, tagged,
+    KEY_TEXT_BYTES_MAX, REFERENCE_KINDS, TAG_REFERENCE, TAG_TERM, TOKEN_KINDS, cut_code, sortable,
+    tagged,
 };
 use crate::options::UnitConversion;
 use crate::sql::Sql;
@@ -49,13 +51,24 @@ struct Place {
 }
 
 impl Compiler<'_> {
-    pub(crate) fn compile(&mut self, t: ResourceTypeId, predicate: &Predicate) -> Result<Node, StoreError> {
+    pub(crate) fn compile(
+        &mut self,
+        t: ResourceTypeId,
+        predicate: &Predicate,
+    ) -> Result<Node, StoreError> {
         self.node(t, predicate, 0)
     }
 
-    fn node(&mut self, t: ResourceTypeId, predicate: &Predicate, depth: usize) -> Result<Node, StoreError> {
+    fn node(
+        &mut self,
+        t: ResourceTypeId,
+        predicate: &Predicate,
+        depth: usize,
+    ) -> Result<Node, StoreError> {
         if depth > DEPTH_MAX {
-            return Err(StoreError::Invalid(format!("a search may nest {DEPTH_MAX} levels")));
+            return Err(StoreError::Invalid(format!(
+                "a search may nest {DEPTH_MAX} levels"
+            )));
         }
         Ok(match predicate {
             Predicate::Everything => Node::True,
@@ -68,33 +81,60 @@ impl Compiler<'_> {
             Predicate::Present(param) => self.present(*param),
             Predicate::Value { param, test } => self.value(t, *param, test)?,
             Predicate::Composite { param, tests } => self.composite(t, *param, tests)?,
-            Predicate::Chain { param, target, inner } => {
+            Predicate::Chain {
+                param,
+                target,
+                inner,
+            } => {
                 let inner = self.node(*target, inner, depth + 1)?;
                 if inner == Node::False {
                     return Ok(Node::False);
                 }
                 let links = self.links(t, *param, *target);
-                let chain = |link| Node::Chain { link, target: type_number(*target), inner: Box::new(inner.clone()) };
+                let chain = |link| Node::Chain {
+                    link,
+                    target: type_number(*target),
+                    inner: Box::new(inner.clone()),
+                };
                 Node::or(links.into_iter().map(chain).collect())
             }
-            Predicate::Has { source, param, inner } => {
+            Predicate::Has {
+                source,
+                param,
+                inner,
+            } => {
                 let inner = self.node(*source, inner, depth + 1)?;
                 if inner == Node::False {
                     return Ok(Node::False);
                 }
                 let links = self.links(*source, *param, t);
-                let has = |link| Node::Has { link, source: type_number(*source), inner: Box::new(inner.clone()) };
+                let has = |link| Node::Has {
+                    link,
+                    source: type_number(*source),
+                    inner: Box::new(inner.clone()),
+                };
                 Node::or(links.into_iter().map(has).collect())
             }
         })
     }
 
-    fn nodes(&mut self, t: ResourceTypeId, parts: &[Predicate], depth: usize) -> Result<Vec<Node>, StoreError> {
-        parts.iter().map(|part| self.node(t, part, depth + 1)).collect()
+    fn nodes(
+        &mut self,
+        t: ResourceTypeId,
+        parts: &[Predicate],
+        depth: usize,
+    ) -> Result<Vec<Node>, StoreError> {
+        parts
+            .iter()
+            .map(|part| self.node(t, part, depth + 1))
+            .collect()
     }
 
     fn key(&self, resource_type: ResourceTypeId, id: &fhir_core::ids::ResourceId) -> i64 {
-        self.hasher.resource(&fhir_core::ids::ResourceKey { resource_type, id: id.clone() })
+        self.hasher.resource(&fhir_core::ids::ResourceKey {
+            resource_type,
+            id: id.clone(),
+        })
     }
 
     fn present(&self, param: ParamId) -> Node {
@@ -107,22 +147,50 @@ impl Compiler<'_> {
 
     /// Where entries of a parameter are stored. `target`: what kind of entry is meant, for parameters that are
     /// another one narrowed to a type.
-    fn places(&self, t: ResourceTypeId, param: ParamId, is_local_target: Option<ResourceTypeId>) -> Vec<Place> {
-        let own = || vec![Place { param: param.0, core: None }];
-        let Some(plan) = self.catalog.param(param) else { return own() };
+    fn places(
+        &self,
+        t: ResourceTypeId,
+        param: ParamId,
+        is_local_target: Option<ResourceTypeId>,
+    ) -> Vec<Place> {
+        let own = || {
+            vec![Place {
+                param: param.0,
+                core: None,
+            }]
+        };
+        let Some(plan) = self.catalog.param(param) else {
+            return own();
+        };
         if plan.target.is_some() && plan.target != is_local_target {
             return own();
         }
         let core = self.catalog.core(t);
-        let place = |id: &u16| Place { param: *id, core: core.and_then(|core| core_of(core, *id)) };
+        let place = |id: &u16| Place {
+            param: *id,
+            core: core.and_then(|core| core_of(core, *id)),
+        };
         plan.stored_as.iter().map(place).collect()
     }
 
     /// The core look-up of a place beside the ordinary one, each only if it can find something.
-    fn both(&self, t: ResourceTypeId, place: &Place, core: impl FnOnce(i64) -> Node, plain: Node) -> Node {
+    fn both(
+        &self,
+        t: ResourceTypeId,
+        place: &Place,
+        core: impl FnOnce(i64) -> Node,
+        plain: Node,
+    ) -> Node {
         match place.core {
             None => plain,
-            Some((_, any)) if (self.has_plain)(t) => Node::or(vec![core(any), plain]),
+            Some((_, any)) if (self.has_plain)(t) => match (core(any), plain) {
+                (Node::False, plain) => plain,
+                (core, Node::False) => core,
+                (core, plain) => Node::CoreOrPlain {
+                    core: Box::new(core),
+                    plain: Box::new(plain),
+                },
+            },
             Some((_, any)) => core(any),
         }
     }
@@ -134,13 +202,20 @@ impl Compiler<'_> {
                 links.push(Link::Core { any });
             }
             if place.core.is_none() || (self.has_plain)(t) {
-                links.push(Link::Ref { p: i64::from(place.param) });
+                links.push(Link::Ref {
+                    p: i64::from(place.param),
+                });
             }
         }
         links
     }
 
-    fn value(&mut self, t: ResourceTypeId, param: ParamId, test: &ValueTest) -> Result<Node, StoreError> {
+    fn value(
+        &mut self,
+        t: ResourceTypeId,
+        param: ParamId,
+        test: &ValueTest,
+    ) -> Result<Node, StoreError> {
         if let ValueTest::Reference(test) = test {
             return self.reference(t, param, test);
         }
@@ -150,41 +225,85 @@ impl Compiler<'_> {
             nodes.push(match test {
                 ValueTest::Token(test) => self.token(t, &place, test)?,
                 ValueTest::Date(test) => {
-                    let plain = Node::Date { p, test: test.clone() };
-                    self.both(t, &place, |any| Node::CoreDate { any, test: test.clone() }, plain)
+                    let plain = Node::Date {
+                        p,
+                        test: test.clone(),
+                    };
+                    self.both(
+                        t,
+                        &place,
+                        |any| Node::CoreDate {
+                            any,
+                            test: test.clone(),
+                        },
+                        plain,
+                    )
                 }
-                ValueTest::Number(range) => {
-                    Node::Number { p, units: UnitTests::Each(vec![(vec![0], range.clone())]) }
-                }
-                ValueTest::Quantity(test) => Node::Number { p, units: self.units(test)? },
-                ValueTest::String(test) => Node::Text { p, test: text_test(test) },
+                ValueTest::Number(range) => Node::Number {
+                    p,
+                    units: UnitTests::Each(vec![(vec![0], range.clone())]),
+                },
+                ValueTest::Quantity(test) => Node::Number {
+                    p,
+                    units: self.units(test)?,
+                },
+                ValueTest::String(test) => Node::Text {
+                    p,
+                    test: text_test(test),
+                },
                 ValueTest::Uri(test) => self.uri(place.param, test)?,
-                ValueTest::Near { latitude_e7, longitude_e7, distance_m } => {
-                    Node::Position { p, bands: near::bands(*latitude_e7, *longitude_e7, *distance_m) }
-                }
+                ValueTest::Near {
+                    latitude_e7,
+                    longitude_e7,
+                    distance_m,
+                } => Node::Position {
+                    p,
+                    bands: near::bands(*latitude_e7, *longitude_e7, *distance_m),
+                },
                 ValueTest::Reference(_) => Node::False,
             });
         }
         Ok(Node::or(nodes))
     }
 
-    fn token(&mut self, t: ResourceTypeId, place: &Place, test: &TokenTest) -> Result<Node, StoreError> {
+    fn token(
+        &mut self,
+        t: ResourceTypeId,
+        place: &Place,
+        test: &TokenTest,
+    ) -> Result<Node, StoreError> {
         let param = place.param;
         let key = |tid: i64| i64::from(param) << 32 | tid;
         if let TokenTest::System(system) = test {
-            let terms = Node::Terms { param, test: TermTest::System(system.as_bytes().to_vec()) };
+            let terms = Node::Terms {
+                param,
+                test: TermTest::System(system.as_bytes().to_vec()),
+            };
             let hashes = self.hashes(param, TOKEN_KINDS, test);
             let plain = Node::or(vec![terms, hashes]);
             if place.core.is_none() {
                 return Ok(plain);
             }
-            let keys = self.system_terms(system.as_bytes())?.into_iter().map(key).collect();
+            let keys = self
+                .system_terms(system.as_bytes())?
+                .into_iter()
+                .map(key)
+                .collect();
             return Ok(self.both(t, place, |any| core_token(any, keys), plain));
         }
         if let TokenTest::Text(text) = test {
             let text = text.as_bytes().to_vec();
-            let terms = Node::Terms { param, test: TermTest::Text(text.clone()) };
-            return Ok(Node::or(vec![terms, Node::Text { p: i64::from(param), test: TextTest::WordStartsWith(text) }]));
+            let terms = Node::Terms {
+                param,
+                test: TermTest::Text(text.clone()),
+            };
+            return Ok(Node::or(vec![
+                terms,
+                Node::Text {
+                    p: i64::from(param),
+                    test: TextTest::WordStartsWith(text),
+                },
+            ]));
         }
         let keys: Vec<i64> = self.token_terms(test)?.into_iter().map(key).collect();
         let hashes = self.hashes(param, TOKEN_KINDS, test);
@@ -201,7 +320,9 @@ impl Compiler<'_> {
             TokenTest::Code(code) => (None, code),
             TokenTest::SystemCode(system, code) => (Some(system.as_str()), code),
             TokenTest::NoSystemCode(code) => (Some(""), code),
-            TokenTest::System(_) | TokenTest::Text(_) | TokenTest::OfType { .. } => return Ok(Vec::new()),
+            TokenTest::System(_) | TokenTest::Text(_) | TokenTest::OfType { .. } => {
+                return Ok(Vec::new());
+            }
         };
         let code = code.as_bytes();
         if code.len() > KEY_TEXT_BYTES_MAX {
@@ -240,52 +361,93 @@ impl Compiler<'_> {
 
     fn system_terms(&mut self, system: &[u8]) -> Result<Vec<i64>, StoreError> {
         let mut sql = Sql::new("SELECT tid FROM term WHERE sys = ");
-        sql.bytes(system).push(" LIMIT ").int(SYSTEM_CODES_MAX as i64 + 1);
+        sql.bytes(system)
+            .push(" LIMIT ")
+            .int(SYSTEM_CODES_MAX as i64 + 1);
         let rows = self.db.rows(sql)?;
         if rows.len() > SYSTEM_CODES_MAX {
-            return Err(StoreError::TooCostly(format!("more than {SYSTEM_CODES_MAX} codes of one system")));
+            return Err(StoreError::TooCostly(format!(
+                "more than {SYSTEM_CODES_MAX} codes of one system"
+            )));
         }
         rows.iter().map(|row| row.int(0)).collect()
     }
 
     fn hashes(&self, param: u16, kinds: [Kind; 3], test: &TokenTest) -> Node {
-        let hash = |kind, parts: &[&[u8]]| Node::Hash(vec![self.hasher.posting(kind, param, parts)]);
+        let hash =
+            |kind, parts: &[&[u8]]| Node::Hash(vec![self.hasher.posting(kind, param, parts)]);
         match test {
             TokenTest::Code(value) => hash(kinds[1], &[value.as_bytes()]),
-            TokenTest::SystemCode(system, value) => hash(kinds[0], &[system.as_bytes(), value.as_bytes()]),
+            TokenTest::SystemCode(system, value) => {
+                hash(kinds[0], &[system.as_bytes(), value.as_bytes()])
+            }
             TokenTest::NoSystemCode(value) => hash(kinds[0], &[b"", value.as_bytes()]),
             TokenTest::System(system) => hash(kinds[2], &[system.as_bytes()]),
-            TokenTest::OfType { system, code, value } => {
-                hash(Kind::OfType, &[system.as_bytes(), code.as_bytes(), value.as_bytes()])
-            }
+            TokenTest::OfType {
+                system,
+                code,
+                value,
+            } => hash(
+                Kind::OfType,
+                &[system.as_bytes(), code.as_bytes(), value.as_bytes()],
+            ),
             TokenTest::Text(_) => Node::False,
         }
     }
 
-    fn reference(&mut self, t: ResourceTypeId, param: ParamId, test: &ReferenceTest) -> Result<Node, StoreError> {
+    fn reference(
+        &mut self,
+        t: ResourceTypeId,
+        param: ParamId,
+        test: &ReferenceTest,
+    ) -> Result<Node, StoreError> {
         let mut nodes = Vec::new();
         match test {
             ReferenceTest::Local(keys) => {
                 for key in keys {
                     for place in self.places(t, param, Some(key.resource_type)) {
                         let targets = vec![self.hasher.resource(key)];
-                        let plain = Node::Ref { p: i64::from(place.param), targets: targets.clone() };
-                        nodes.push(self.both(t, &place, |any| Node::CoreSubject { any, targets }, plain));
+                        let plain = Node::Ref {
+                            p: i64::from(place.param),
+                            targets: targets.clone(),
+                        };
+                        nodes.push(self.both(
+                            t,
+                            &place,
+                            |any| Node::CoreSubject { any, targets },
+                            plain,
+                        ));
                     }
                 }
             }
             ReferenceTest::OfType(target) => {
                 for place in self.places(t, param, Some(*target)) {
                     let number = type_number(*target);
-                    let plain = Node::RefType { p: i64::from(place.param), t: number };
-                    nodes.push(self.both(t, &place, |any| Node::CoreSubjectType { any, t: number }, plain));
+                    let plain = Node::RefType {
+                        p: i64::from(place.param),
+                        t: number,
+                    };
+                    nodes.push(self.both(
+                        t,
+                        &place,
+                        |any| Node::CoreSubjectType { any, t: number },
+                        plain,
+                    ));
                 }
             }
             ReferenceTest::Url(url) => {
                 for place in self.places(t, param, None) {
                     let targets = vec![self.hasher.url(url)];
-                    let plain = Node::Ref { p: i64::from(place.param), targets: targets.clone() };
-                    nodes.push(self.both(t, &place, |any| Node::CoreSubject { any, targets }, plain));
+                    let plain = Node::Ref {
+                        p: i64::from(place.param),
+                        targets: targets.clone(),
+                    };
+                    nodes.push(self.both(
+                        t,
+                        &place,
+                        |any| Node::CoreSubject { any, targets },
+                        plain,
+                    ));
                 }
             }
             ReferenceTest::Identifier(test) => {
@@ -302,7 +464,11 @@ impl Compiler<'_> {
         let long = |test| Node::Text { p, test };
         Ok(match test {
             UriTest::Exact(uri) if uri.len() > KEY_TEXT_BYTES_MAX => {
-                Node::Hash(vec![self.hasher.posting(Kind::Url, param, &[uri.as_bytes()])])
+                Node::Hash(vec![self.hasher.posting(
+                    Kind::Url,
+                    param,
+                    &[uri.as_bytes()],
+                )])
             }
             UriTest::Exact(uri) => {
                 let found = self.term(SYSTEM_URI, uri.as_bytes())?;
@@ -310,14 +476,27 @@ impl Compiler<'_> {
             }
             UriTest::Below(uri) => {
                 let uri = uri.as_bytes().to_vec();
-                let terms = Node::Terms { param, test: TermTest::UriBelow(uri.clone()) };
+                let terms = Node::Terms {
+                    param,
+                    test: TermTest::UriBelow(uri.clone()),
+                };
                 Node::or(vec![terms, long(TextTest::StartsWith(uri))])
             }
             UriTest::Above(uri) => {
                 let uri = uri.as_bytes().to_vec();
                 let is_long = uri.len() > KEY_TEXT_BYTES_MAX;
-                let terms = Node::Terms { param, test: TermTest::UriAbove(uri.clone()) };
-                Node::or(vec![terms, if is_long { long(TextTest::IsStartOf(uri)) } else { Node::False }])
+                let terms = Node::Terms {
+                    param,
+                    test: TermTest::UriAbove(uri.clone()),
+                };
+                Node::or(vec![
+                    terms,
+                    if is_long {
+                        long(TextTest::IsStartOf(uri))
+                    } else {
+                        Node::False
+                    },
+                ])
             }
         })
     }
@@ -327,7 +506,11 @@ impl Compiler<'_> {
         self.load_new_units()?;
         let units = self.terms.units();
         let pick = |is_meant: &dyn Fn(&crate::terms::UnitText) -> bool| -> UnitTests {
-            let found = units.iter().filter(|(_, unit)| is_meant(unit)).map(|(uid, _)| *uid).collect();
+            let found = units
+                .iter()
+                .filter(|(_, unit)| is_meant(unit))
+                .map(|(uid, _)| *uid)
+                .collect();
             UnitTests::Each(vec![(found, test.range.clone())])
         };
         Ok(match &test.unit {
@@ -338,7 +521,10 @@ impl Compiler<'_> {
             UnitTest::System(system) => pick(&|unit| *unit.system == *system.as_bytes()),
             UnitTest::SystemCode(system, code) => {
                 let mut groups: Vec<(Vec<u8>, Vec<i64>, RangeTest)> = Vec::new();
-                for (uid, unit) in units.iter().filter(|(_, unit)| *unit.system == *system.as_bytes()) {
+                for (uid, unit) in units
+                    .iter()
+                    .filter(|(_, unit)| *unit.system == *system.as_bytes())
+                {
                     if let Some(group) = groups.iter_mut().find(|(code, ..)| **code == *unit.code) {
                         group.1.push(*uid);
                     } else if *unit.code == *code.as_bytes() {
@@ -349,7 +535,12 @@ impl Compiler<'_> {
                         groups.push((unit.code.to_vec(), vec![*uid], range));
                     }
                 }
-                UnitTests::Each(groups.into_iter().map(|(_, uids, range)| (uids, range)).collect())
+                UnitTests::Each(
+                    groups
+                        .into_iter()
+                        .map(|(_, uids, range)| (uids, range))
+                        .collect(),
+                )
             }
         })
     }
@@ -358,25 +549,50 @@ impl Compiler<'_> {
     fn converted(&self, range: &RangeTest, from: &str, to: &[u8]) -> Option<RangeTest> {
         let conversion = self.conversion?;
         let to = std::str::from_utf8(to).ok()?;
-        let key = |text: &str| Some(SortKey::from_decimal(&fhir_core::datatype::decimal::Decimal::parse(text).ok()?));
+        let key = |text: &str| {
+            Some(SortKey::from_decimal(
+                &fhir_core::datatype::decimal::Decimal::parse(text).ok()?,
+            ))
+        };
         let (low, above_low) = conversion(&range.low.to_decimal()?.to_string(), from, to)?;
         if range.low == range.high {
             // An exact value whose conversion is not exact becomes the narrowest range around it.
-            return Some(RangeTest { comparison: range.comparison, low: key(&low)?, high: key(&above_low)? });
+            return Some(RangeTest {
+                comparison: range.comparison,
+                low: key(&low)?,
+                high: key(&above_low)?,
+            });
         }
         let (_, high) = conversion(&range.high.to_decimal()?.to_string(), from, to)?;
-        Some(RangeTest { comparison: range.comparison, low: key(&low)?, high: key(&high)? })
+        Some(RangeTest {
+            comparison: range.comparison,
+            low: key(&low)?,
+            high: key(&high)?,
+        })
     }
 
     /// Units that another process has added.
     fn load_new_units(&mut self) -> Result<(), StoreError> {
-        let known = self.terms.units().iter().map(|(uid, _)| *uid).max().unwrap_or(0);
+        let known = self
+            .terms
+            .units()
+            .iter()
+            .map(|(uid, _)| *uid)
+            .max()
+            .unwrap_or(0);
         crate::write::load_units(self.db, self.terms, known)
     }
 
-    fn composite(&mut self, t: ResourceTypeId, param: ParamId, tests: &[ValueTest]) -> Result<Node, StoreError> {
+    fn composite(
+        &mut self,
+        t: ResourceTypeId,
+        param: ParamId,
+        tests: &[ValueTest],
+    ) -> Result<Node, StoreError> {
         let (Some(first), Some(second)) = (tests.first(), tests.get(1)) else {
-            return Err(StoreError::Invalid("a composite has at least two components".into()));
+            return Err(StoreError::Invalid(
+                "a composite has at least two components".into(),
+            ));
         };
         let first = self.first(first)?;
         let second = self.part(second)?;
@@ -387,12 +603,16 @@ impl Compiler<'_> {
             second: second.clone(),
             third: third.clone(),
         };
-        Ok(Node::or(self.places(t, param, None).into_iter().map(node).collect()))
+        Ok(Node::or(
+            self.places(t, param, None).into_iter().map(node).collect(),
+        ))
     }
 
     fn first(&mut self, test: &ValueTest) -> Result<FirstTest, StoreError> {
         Ok(match test {
-            ValueTest::Token(TokenTest::System(system)) => FirstTest::System(system.as_bytes().to_vec()),
+            ValueTest::Token(TokenTest::System(system)) => {
+                FirstTest::System(system.as_bytes().to_vec())
+            }
             ValueTest::Token(test) => FirstTest::In(self.part_terms(test)?),
             ValueTest::Uri(UriTest::Exact(uri)) => {
                 let uri = cut_code(&self.hasher, uri.as_bytes()).into_owned();
@@ -401,8 +621,14 @@ impl Compiler<'_> {
             ValueTest::Reference(ReferenceTest::Local(keys)) => {
                 FirstTest::In(keys.iter().map(|key| self.hasher.resource(key)).collect())
             }
-            ValueTest::Reference(ReferenceTest::Url(url)) => FirstTest::In(vec![self.hasher.url(url)]),
-            _ => return Err(StoreError::Invalid("the first component of a composite is a code or a reference".into())),
+            ValueTest::Reference(ReferenceTest::Url(url)) => {
+                FirstTest::In(vec![self.hasher.url(url)])
+            }
+            _ => {
+                return Err(StoreError::Invalid(
+                    "the first component of a composite is a code or a reference".into(),
+                ));
+            }
         })
     }
 
@@ -431,23 +657,39 @@ impl Compiler<'_> {
         Ok(match test {
             ValueTest::Token(test) => {
                 let terms = self.part_terms(test)?;
-                PartTest::In(terms.into_iter().map(|tid| tagged(TAG_TERM, &sortable(tid))).collect())
+                PartTest::In(
+                    terms
+                        .into_iter()
+                        .map(|tid| tagged(TAG_TERM, &sortable(tid)))
+                        .collect(),
+                )
             }
             ValueTest::Uri(UriTest::Exact(uri)) => {
                 let uri = cut_code(&self.hasher, uri.as_bytes()).into_owned();
                 let found = self.term(SYSTEM_URI, &uri)?;
-                PartTest::In(found.into_iter().map(|tid| tagged(TAG_TERM, &sortable(tid))).collect())
+                PartTest::In(
+                    found
+                        .into_iter()
+                        .map(|tid| tagged(TAG_TERM, &sortable(tid)))
+                        .collect(),
+                )
             }
-            ValueTest::Reference(ReferenceTest::Local(keys)) => {
-                PartTest::In(keys.iter().map(|key| reference(self.hasher.resource(key))).collect())
+            ValueTest::Reference(ReferenceTest::Local(keys)) => PartTest::In(
+                keys.iter()
+                    .map(|key| reference(self.hasher.resource(key)))
+                    .collect(),
+            ),
+            ValueTest::Reference(ReferenceTest::Url(url)) => {
+                PartTest::In(vec![reference(self.hasher.url(url))])
             }
-            ValueTest::Reference(ReferenceTest::Url(url)) => PartTest::In(vec![reference(self.hasher.url(url))]),
             ValueTest::Date(test) => PartTest::Date(test.clone()),
             ValueTest::Number(range) => PartTest::Number(range.clone()),
             ValueTest::Quantity(test) => PartTest::Quantity(self.units(test)?),
             ValueTest::String(test) => PartTest::Text(text_test(test)),
             ValueTest::Uri(_) | ValueTest::Near { .. } | ValueTest::Reference(_) => {
-                return Err(StoreError::Invalid("this test does not work on a component of a composite".into()));
+                return Err(StoreError::Invalid(
+                    "this test does not work on a component of a composite".into(),
+                ));
             }
         })
     }
@@ -467,11 +709,19 @@ fn core_of(core: &CorePlan, param: u16) -> Option<(Core, i64)> {
 }
 
 fn post(keys: Vec<i64>) -> Node {
-    if keys.is_empty() { Node::False } else { Node::Post(keys) }
+    if keys.is_empty() {
+        Node::False
+    } else {
+        Node::Post(keys)
+    }
 }
 
 fn core_token(any: i64, keys: Vec<i64>) -> Node {
-    if keys.is_empty() { Node::False } else { Node::CoreToken { any, keys } }
+    if keys.is_empty() {
+        Node::False
+    } else {
+        Node::CoreToken { any, keys }
+    }
 }
 
 fn text_test(test: &StringTest) -> TextTest {
@@ -481,4 +731,3 @@ fn text_test(test: &StringTest) -> TextTest {
         StringTest::Exact(text) => TextTest::Exact(text.as_bytes().to_vec()),
     }
 }
-

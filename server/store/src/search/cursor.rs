@@ -38,18 +38,26 @@ impl Position {
     /// # Errors
     /// [`StoreError::Invalid`] when the bytes are no cursor.
     pub(crate) fn read(cursor: &Cursor) -> Result<Self, StoreError> {
-        Self::parse(&cursor.0).ok_or_else(|| StoreError::Invalid("the cursor is not one of this store".into()))
+        Self::parse(&cursor.0)
+            .ok_or_else(|| StoreError::Invalid("the cursor is not one of this store".into()))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (head, mut rest) = bytes.split_at_checked(10)?;
-        let (&[1, implied], rid) = (head.first_chunk::<2>()?, head.get(2..)?) else { return None };
+        let (&[1, implied], rid) = (head.first_chunk::<2>()?, head.get(2..)?) else {
+            return None;
+        };
         let rid = i64::from_be_bytes(rid.try_into().ok()?);
         let mut values = Vec::new();
         while !rest.is_empty() {
             let (head, after) = rest.split_at_checked(3)?;
-            let (tag, length) = (*head.first()?, u16::from_be_bytes(head.get(1..)?.try_into().ok()?) as usize);
-            let (value, after) = after.split_at_checked(length).filter(|_| length <= VALUE_BYTES_MAX)?;
+            let (tag, length) = (
+                *head.first()?,
+                u16::from_be_bytes(head.get(1..)?.try_into().ok()?) as usize,
+            );
+            let (value, after) = after
+                .split_at_checked(length)
+                .filter(|_| length <= VALUE_BYTES_MAX)?;
             values.push(match tag {
                 0 => Cell::Null,
                 1 => Cell::Int(i64::from_be_bytes(value.try_into().ok()?)),
@@ -59,7 +67,11 @@ impl Position {
             });
             rest = after;
         }
-        Some(Self { is_implied: implied == 1, values, rid })
+        Some(Self {
+            is_implied: implied == 1,
+            values,
+            rid,
+        })
     }
 }
 
@@ -69,8 +81,17 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_and_broken_ones_are_refused() {
-        let values = vec![Cell::Null, Cell::Int(-5), Cell::Bytes(vec![1, 0, 255]), Cell::Text("a".into())];
-        let position = Position { is_implied: true, values, rid: 77 };
+        let values = vec![
+            Cell::Null,
+            Cell::Int(-5),
+            Cell::Bytes(vec![1, 0, 255]),
+            Cell::Text("a".into()),
+        ];
+        let position = Position {
+            is_implied: true,
+            values,
+            rid: 77,
+        };
         let cursor = position.write();
         assert_eq!(Position::read(&cursor).unwrap(), position);
         for length in 0..cursor.0.len() {

@@ -8,7 +8,10 @@ use super::tests_of_values::{
 };
 use crate::catalog::WIDE;
 use crate::db::Engine;
-use crate::index::{TAG_DATE, TAG_NUMBER, TAG_POSITION, TAG_QUANTITY, TAG_STRING, KEY_TEXT_BYTES_MAX, sortable, tagged};
+use crate::index::{
+    KEY_TEXT_BYTES_MAX, TAG_DATE, TAG_NUMBER, TAG_POSITION, TAG_QUANTITY, TAG_STRING, sortable,
+    tagged,
+};
 use crate::sql::{Bind, Sql};
 use crate::terms::{SYSTEM_TEXT, SYSTEM_URI};
 
@@ -18,9 +21,18 @@ pub(crate) struct Emitter {
     aliases: usize,
 }
 
-const LOW_HIGH: Columns<'_> = Columns { low: "x.lo", high: "coalesce(x.hi, x.lo)" };
-const LOW_ONLY: Columns<'_> = Columns { low: "x.lo", high: "x.lo" };
-const DATES: Columns<'_> = Columns { low: "x.lo", high: "x.hi" };
+const LOW_HIGH: Columns<'_> = Columns {
+    low: "x.lo",
+    high: "coalesce(x.hi, x.lo)",
+};
+const LOW_ONLY: Columns<'_> = Columns {
+    low: "x.lo",
+    high: "x.lo",
+};
+const DATES: Columns<'_> = Columns {
+    low: "x.lo",
+    high: "x.hi",
+};
 
 impl Emitter {
     pub(crate) fn new(engine: Engine) -> Self {
@@ -43,6 +55,13 @@ impl Emitter {
             }
             Node::And(nodes) => self.list(out, r, nodes, " AND "),
             Node::Or(nodes) => self.list(out, r, nodes, " OR "),
+            Node::CoreOrPlain { core, plain } => {
+                out.push("(");
+                self.condition(out, r, core);
+                out.push(" OR ");
+                self.condition(out, r, plain);
+                out.push(")");
+            }
             Node::Not(inner) => {
                 out.push("NOT (");
                 self.condition(out, r, inner);
@@ -55,40 +74,66 @@ impl Emitter {
                 let column = format!("{r}.upd");
                 let next = format!("({r}.upd + 1)");
                 let (start, end) = date_ends(test);
-                date_condition(out, &Columns { low: &column, high: &next }, test.comparison, &start, &end);
+                date_condition(
+                    out,
+                    &Columns {
+                        low: &column,
+                        high: &next,
+                    },
+                    test.comparison,
+                    &start,
+                    &end,
+                );
             }
             Node::Present(bit) => {
-                out.push_owned(format!("({r}.present & ")).int(1 << bit).push(") <> 0");
+                out.push_owned(format!("({r}.present & "))
+                    .int(1 << bit)
+                    .push(") <> 0");
             }
             Node::Post(keys) => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM post x WHERE x.rid = {r}.rid AND x.k")).in_ints(keys);
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM post x WHERE x.rid = {r}.rid AND x.k"
+                ))
+                .in_ints(keys);
                 out.push(")");
             }
             Node::Hash(keys) => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM post x WHERE x.rid = {r}.rid AND "));
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM post x WHERE x.rid = {r}.rid AND "
+                ));
                 hash_condition(out, keys);
                 out.push(")");
             }
             Node::Date { p, test } => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM dat x WHERE x.rid = {r}.rid AND x.p"));
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM dat x WHERE x.rid = {r}.rid AND x.p"
+                ));
                 out.in_ints(&[*p, *p | WIDE]).push(" AND ");
                 date_rows(out, &DATES, test);
                 out.push(")");
             }
             Node::Number { p, units } => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM num x WHERE x.rid = {r}.rid AND x.p"));
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM num x WHERE x.rid = {r}.rid AND x.p"
+                ));
                 out.in_ints(&[*p, *p | WIDE]).push(" AND ");
                 unit_rows(out, &LOW_HIGH, units);
                 out.push(")");
             }
             Node::Text { p, test } => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM str x WHERE x.rid = {r}.rid AND x.p = ")).int(*p);
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM str x WHERE x.rid = {r}.rid AND x.p = "
+                ))
+                .int(*p);
                 out.push(" AND ");
                 self.text_rows(out, "x.norm", "x.exact", "x.whole", test);
                 out.push(")");
             }
             Node::Ref { p, targets } => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM ref x WHERE x.rid = {r}.rid AND x.p = ")).int(*p);
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM ref x WHERE x.rid = {r}.rid AND x.p = "
+                ))
+                .int(*p);
                 out.push(" AND x.h").in_ints(targets).push(")");
             }
             Node::CoreToken { keys, .. } => {
@@ -96,24 +141,42 @@ impl Emitter {
                 out.push(" AND x.k").in_ints(keys).push(")");
             }
             Node::CoreSubject { any, targets } => {
-                out.push_owned(format!("EXISTS (SELECT 1 FROM sd x WHERE x.lo = {r}.at AND x.rid = {r}.rid AND x.k = "));
+                out.push_owned(format!(
+                    "EXISTS (SELECT 1 FROM sd x WHERE x.lo = {r}.at AND x.rid = {r}.rid AND x.k = "
+                ));
                 out.int(*any).push(" AND x.s").in_ints(targets).push(")");
             }
             Node::CoreSubjectType { any, t } => {
                 core_exists(out, r, 0);
-                out.push(" AND x.k = ").int(*any).push(" AND x.t = ").int(*t).push(")");
+                out.push(" AND x.k = ")
+                    .int(*any)
+                    .push(" AND x.t = ")
+                    .int(*t)
+                    .push(")");
             }
             Node::CoreDate { any, test } => {
                 core_exists(out, r, 0);
-                out.push(" AND x.k = ").int(*any).push(" AND x.hi > ").int(i64::MIN).push(" AND ");
+                out.push(" AND x.k = ")
+                    .int(*any)
+                    .push(" AND x.hi > ")
+                    .int(i64::MIN)
+                    .push(" AND ");
                 date_rows(out, &DATES, test);
                 out.push(")");
             }
             Node::OutsideCore => {
                 out.push_owned(format!("{r}.at IS NULL"));
             }
-            Node::Has { link, source, inner } => self.has(out, r, *link, *source, inner),
-            Node::Terms { .. } | Node::RefType { .. } | Node::Composite { .. } | Node::Position { .. } | Node::Chain { .. } => {
+            Node::Has {
+                link,
+                source,
+                inner,
+            } => self.has(out, r, *link, *source, inner),
+            Node::Terms { .. }
+            | Node::RefType { .. }
+            | Node::Composite { .. }
+            | Node::Position { .. }
+            | Node::Chain { .. } => {
                 out.push_owned(format!("{r}.rid IN ("));
                 self.set(out, node);
                 out.push(")");
@@ -134,13 +197,31 @@ impl Emitter {
     pub(crate) fn can_begin(node: &Node) -> bool {
         match node {
             Node::Or(nodes) => nodes.iter().all(Self::can_begin),
+            Node::CoreOrPlain { core, plain } => Self::can_begin(core) && Self::can_begin(plain),
             Node::Date { test, .. } => test.comparison != Comparison::NotEqual,
-            Node::True | Node::False | Node::And(_) | Node::Not(_) | Node::Ids(_) | Node::Updated(_)
-            | Node::Present(_) | Node::OutsideCore | Node::CoreDate { .. } | Node::CoreSubjectType { .. } | Node::Has { .. } => false,
+            Node::True
+            | Node::False
+            | Node::And(_)
+            | Node::Not(_)
+            | Node::Ids(_)
+            | Node::Updated(_)
+            | Node::Present(_)
+            | Node::OutsideCore
+            | Node::CoreDate { .. }
+            | Node::CoreSubjectType { .. }
+            | Node::Has { .. } => false,
             Node::Text { test, .. } => !matches!(test, TextTest::Contains(_)),
-            Node::Post(_) | Node::Hash(_) | Node::Terms { .. } | Node::Ref { .. } | Node::RefType { .. }
-            | Node::Number { .. } | Node::Composite { .. } | Node::Position { .. } | Node::CoreToken { .. }
-            | Node::CoreSubject { .. } | Node::Chain { .. } => true,
+            Node::Post(_)
+            | Node::Hash(_)
+            | Node::Terms { .. }
+            | Node::Ref { .. }
+            | Node::RefType { .. }
+            | Node::Number { .. }
+            | Node::Composite { .. }
+            | Node::Position { .. }
+            | Node::CoreToken { .. }
+            | Node::CoreSubject { .. }
+            | Node::Chain { .. } => true,
         }
     }
 
@@ -153,6 +234,11 @@ impl Emitter {
                     self.set(out, node);
                 }
             }
+            Node::CoreOrPlain { core, plain } => {
+                self.set(out, core);
+                out.push(" UNION ALL ");
+                self.set(out, plain);
+            }
             Node::Post(keys) => {
                 out.push("SELECT x.rid FROM post x WHERE x.k").in_ints(keys);
             }
@@ -161,52 +247,89 @@ impl Emitter {
                 hash_condition(out, keys);
             }
             Node::Terms { param, test } => {
-                out.push("SELECT x.rid FROM post x WHERE x.k IN (SELECT ").int(i64::from(*param) << 32);
+                out.push("SELECT x.rid FROM post x WHERE x.k IN (SELECT ")
+                    .int(i64::from(*param) << 32);
                 out.push(" + v.tid FROM term v WHERE ");
                 self.term_condition(out, test);
                 out.push(")");
             }
             Node::Ref { p, targets } => {
-                out.push("SELECT x.rid FROM ref x WHERE x.p = ").int(*p).push(" AND x.h").in_ints(targets);
+                out.push("SELECT x.rid FROM ref x WHERE x.p = ")
+                    .int(*p)
+                    .push(" AND x.h")
+                    .in_ints(targets);
             }
             Node::RefType { p, t } => {
-                out.push("SELECT x.rid FROM ref x WHERE x.p = ").int(*p).push(" AND x.t = ").int(*t);
+                out.push("SELECT x.rid FROM ref x WHERE x.p = ")
+                    .int(*p)
+                    .push(" AND x.t = ")
+                    .int(*t);
             }
             Node::Date { p, test } => {
                 let (from, to) = low_bounds(test);
                 out.push("SELECT x.rid FROM dat x WHERE x.p = ").int(*p);
-                out.push(" AND x.lo >= ").int(from).push(" AND x.lo <= ").int(to).push(" AND ");
+                out.push(" AND x.lo >= ")
+                    .int(from)
+                    .push(" AND x.lo <= ")
+                    .int(to)
+                    .push(" AND ");
                 date_rows(out, &DATES, test);
-                out.push(" UNION ALL SELECT x.rid FROM dat x WHERE x.p = ").int(*p | WIDE).push(" AND ");
+                out.push(" UNION ALL SELECT x.rid FROM dat x WHERE x.p = ")
+                    .int(*p | WIDE)
+                    .push(" AND ");
                 date_rows(out, &DATES, test);
             }
             Node::Number { p, units } => {
-                out.push("SELECT x.rid FROM num x WHERE x.p = ").int(*p).push(" AND ");
+                out.push("SELECT x.rid FROM num x WHERE x.p = ")
+                    .int(*p)
+                    .push(" AND ");
                 unit_rows(out, &LOW_ONLY, units);
-                out.push(" UNION ALL SELECT x.rid FROM num x WHERE x.p = ").int(*p | WIDE).push(" AND ");
+                out.push(" UNION ALL SELECT x.rid FROM num x WHERE x.p = ")
+                    .int(*p | WIDE)
+                    .push(" AND ");
                 unit_rows(out, &LOW_HIGH, units);
             }
             Node::Text { p, test } => {
-                out.push("SELECT x.rid FROM str x WHERE x.p = ").int(*p).push(" AND ");
+                out.push("SELECT x.rid FROM str x WHERE x.p = ")
+                    .int(*p)
+                    .push(" AND ");
                 self.text_rows(out, "x.norm", "x.exact", "x.whole", test);
             }
-            Node::Composite { p, first, second, third } => self.composite(out, *p, first, second, third.as_ref()),
+            Node::Composite {
+                p,
+                first,
+                second,
+                third,
+            } => self.composite(out, *p, first, second, third.as_ref()),
             Node::Position { p, bands } => {
                 for (index, band) in bands.iter().enumerate() {
                     out.push(if index == 0 { "" } else { " UNION ALL " });
                     out.push("SELECT x.rid FROM comp x WHERE x.p = ").int(*p);
-                    out.push(" AND x.a >= ").int(band.latitude.0).push(" AND x.a <= ").int(band.latitude.1);
-                    out.push(" AND x.s >= ").bytes(tagged(TAG_POSITION, &sortable(band.longitude.0)));
-                    out.push(" AND x.s <= ").bytes(tagged(TAG_POSITION, &sortable(band.longitude.1)));
+                    out.push(" AND x.a >= ")
+                        .int(band.latitude.0)
+                        .push(" AND x.a <= ")
+                        .int(band.latitude.1);
+                    out.push(" AND x.s >= ")
+                        .bytes(tagged(TAG_POSITION, &sortable(band.longitude.0)));
+                    out.push(" AND x.s <= ")
+                        .bytes(tagged(TAG_POSITION, &sortable(band.longitude.1)));
                 }
             }
             Node::CoreToken { keys, .. } => {
-                out.push("SELECT x.rid FROM sd x WHERE x.s = 0 AND x.k").in_ints(keys);
+                out.push("SELECT x.rid FROM sd x WHERE x.s = 0 AND x.k")
+                    .in_ints(keys);
             }
             Node::CoreSubject { any, targets } => {
-                out.push("SELECT x.rid FROM sd x WHERE x.k = ").int(*any).push(" AND x.s").in_ints(targets);
+                out.push("SELECT x.rid FROM sd x WHERE x.k = ")
+                    .int(*any)
+                    .push(" AND x.s")
+                    .in_ints(targets);
             }
-            Node::Chain { link, target, inner } => {
+            Node::Chain {
+                link,
+                target,
+                inner,
+            } => {
                 let y = self.alias();
                 match link {
                     Link::Ref { p } => {
@@ -214,7 +337,9 @@ impl Emitter {
                         out.int(*p);
                     }
                     Link::Core { any } => {
-                        out.push_owned(format!("SELECT x.rid FROM res {y} CROSS JOIN sd x WHERE x.s = {y}.h AND x.k = "));
+                        out.push_owned(format!(
+                            "SELECT x.rid FROM res {y} CROSS JOIN sd x WHERE x.s = {y}.h AND x.k = "
+                        ));
                         out.int(*any);
                     }
                 }
@@ -233,10 +358,18 @@ impl Emitter {
     /// Rows `y` of a type that match, beginning where it is best.
     pub(crate) fn rows_of(&mut self, out: &mut Sql, y: &str, type_number: i64, node: &Node) {
         let conjuncts = node.clone().into_conjuncts();
-        let first = conjuncts.iter().filter(|node| Self::can_begin(node)).min_by_key(|node| rank(node)).cloned();
+        let first = conjuncts
+            .iter()
+            .filter(|node| Self::can_begin(node))
+            .min_by_key(|node| rank(node))
+            .cloned();
         let has_ids = conjuncts.iter().any(|node| matches!(node, Node::Ids(_)));
         let first = first.filter(|_| !has_ids);
-        out.push_owned(if first.is_some() || has_ids { format!("+{y}.type = ") } else { format!("{y}.type = ") });
+        out.push_owned(if first.is_some() || has_ids {
+            format!("+{y}.type = ")
+        } else {
+            format!("{y}.type = ")
+        });
         out.int(type_number);
         for conjunct in conjuncts {
             out.push(" AND ");
@@ -257,12 +390,17 @@ impl Emitter {
                 out.push_owned(format!(
                     "EXISTS (SELECT 1 FROM ref x CROSS JOIN res {y} WHERE {y}.rid = x.rid AND x.h = {r}.h AND x.p = "
                 ));
-                out.int(p).push_owned(format!(" AND +{y}.type = ")).int(source).push(" AND ");
+                out.int(p)
+                    .push_owned(format!(" AND +{y}.type = "))
+                    .int(source)
+                    .push(" AND ");
                 self.condition(out, &y, inner);
             }
             Link::Core { any } => {
                 let mut rest = inner.clone().into_conjuncts();
-                let token = rest.iter().position(|node| matches!(node, Node::CoreToken { .. }));
+                let token = rest
+                    .iter()
+                    .position(|node| matches!(node, Node::CoreToken { .. }));
                 let keys = match token.map(|index| rest.swap_remove(index)) {
                     Some(Node::CoreToken { keys, .. }) => keys,
                     _ => vec![any],
@@ -280,7 +418,8 @@ impl Emitter {
                         out.push(" AND ");
                     }
                 }
-                out.push_owned(format!("x.s = {r}.h AND x.k")).in_ints(&keys);
+                out.push_owned(format!("x.s = {r}.h AND x.k"))
+                    .in_ints(&keys);
             }
         }
         out.push(")");
@@ -296,8 +435,13 @@ impl Emitter {
                 starts_with(out, "v.code", uri);
             }
             TermTest::UriAbove(uri) => {
-                out.push("v.sys = ").bytes(SYSTEM_URI).push(" AND v.code <= ").bytes(uri.clone());
-                out.push(" AND substr(").bytes(uri.clone()).push(self.engine_length("v.code"));
+                out.push("v.sys = ")
+                    .bytes(SYSTEM_URI)
+                    .push(" AND v.code <= ")
+                    .bytes(uri.clone());
+                out.push(" AND substr(")
+                    .bytes(uri.clone())
+                    .push(self.engine_length("v.code"));
             }
             TermTest::Text(text) => {
                 out.push("v.sys = ").bytes(SYSTEM_TEXT).push(" AND ((1 = 1");
@@ -314,30 +458,46 @@ impl Emitter {
         match (self.engine, column) {
             (Engine::Sqlite, "v.code") => ", 1, length(v.code)) = v.code",
             (Engine::Postgres, "v.code") => ", 1, length(v.code)::int) = v.code",
-            (Engine::Sqlite, _) => ", 1, length(coalesce(x.whole, x.norm))) = coalesce(x.whole, x.norm)",
-            (Engine::Postgres, _) => ", 1, length(coalesce(x.whole, x.norm))::int) = coalesce(x.whole, x.norm)",
+            (Engine::Sqlite, _) => {
+                ", 1, length(coalesce(x.whole, x.norm))) = coalesce(x.whole, x.norm)"
+            }
+            (Engine::Postgres, _) => {
+                ", 1, length(coalesce(x.whole, x.norm))::int) = coalesce(x.whole, x.norm)"
+            }
         }
     }
 
     fn contains(&self, out: &mut Sql, column: &str, part: &[u8]) {
         match self.engine {
             Engine::Sqlite => {
-                out.push_owned(format!("instr({column}, ")).bytes(part).push(") > 0");
+                out.push_owned(format!("instr({column}, "))
+                    .bytes(part)
+                    .push(") > 0");
             }
             Engine::Postgres => {
-                out.push("position(").bytes(part).push_owned(format!(" IN {column}) > 0"));
+                out.push("position(")
+                    .bytes(part)
+                    .push_owned(format!(" IN {column}) > 0"));
             }
         }
     }
 
-    fn text_rows(&self, out: &mut Sql, norm: &'static str, exact: &'static str, whole: &'static str, test: &TextTest) {
+    fn text_rows(
+        &self,
+        out: &mut Sql,
+        norm: &'static str,
+        exact: &'static str,
+        whole: &'static str,
+        test: &TextTest,
+    ) {
         out.push("(1 = 1");
         match test {
             TextTest::StartsWith(text) => {
                 let head = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
                 starts_with(out, norm, head);
                 if head.len() < text.len() {
-                    out.push_owned(format!(" AND {whole} >= ")).bytes(text.clone());
+                    out.push_owned(format!(" AND {whole} >= "))
+                        .bytes(text.clone());
                     if let Some(end) = successor(text) {
                         out.push_owned(format!(" AND {whole} < ")).bytes(end);
                     }
@@ -348,32 +508,50 @@ impl Emitter {
                 self.contains(out, &format!("coalesce({whole}, {norm})"), text);
             }
             TextTest::Exact(text) => {
-                out.push_owned(format!(" AND coalesce({exact}, {whole}, {norm}) = ")).bytes(text.clone());
+                out.push_owned(format!(" AND coalesce({exact}, {whole}, {norm}) = "))
+                    .bytes(text.clone());
             }
             TextTest::WordStartsWith(text) => {
                 out.push(" AND ((1 = 1");
                 starts_with(out, &format!("coalesce({whole}, {norm})"), text);
                 out.push(") OR ");
-                self.contains(out, &format!("coalesce({whole}, {norm})"), &[b" ", text.as_slice()].concat());
+                self.contains(
+                    out,
+                    &format!("coalesce({whole}, {norm})"),
+                    &[b" ", text.as_slice()].concat(),
+                );
                 out.push(")");
             }
             TextTest::IsStartOf(text) => {
-                out.push(" AND substr(").bytes(text.clone()).push(self.engine_length("x.whole"));
+                out.push(" AND substr(")
+                    .bytes(text.clone())
+                    .push(self.engine_length("x.whole"));
             }
         }
         out.push(")");
     }
 
-    fn composite(&mut self, out: &mut Sql, p: i64, first: &FirstTest, second: &PartTest, third: Option<&PartTest>) {
+    fn composite(
+        &mut self,
+        out: &mut Sql,
+        p: i64,
+        first: &FirstTest,
+        second: &PartTest,
+        third: Option<&PartTest>,
+    ) {
         for (index, (p, is_wide)) in [(p, false), (p | WIDE, true)].into_iter().enumerate() {
             out.push(if index == 0 { "" } else { " UNION ALL " });
-            out.push("SELECT x.rid FROM comp x WHERE x.p = ").int(p).push(" AND x.a");
+            out.push("SELECT x.rid FROM comp x WHERE x.p = ")
+                .int(p)
+                .push(" AND x.a");
             match first {
                 FirstTest::In(keys) => {
                     out.in_ints(keys);
                 }
                 FirstTest::System(system) => {
-                    out.push(" IN (SELECT v.tid FROM term v WHERE v.sys = ").bytes(system.clone()).push(")");
+                    out.push(" IN (SELECT v.tid FROM term v WHERE v.sys = ")
+                        .bytes(system.clone())
+                        .push(")");
                 }
             }
             out.push(" AND ");
@@ -386,7 +564,14 @@ impl Emitter {
     }
 
     /// A test of a component in `low` (tag and bytes) and `high` (bytes).
-    fn part(&self, out: &mut Sql, low: &'static str, high: &'static str, test: &PartTest, is_wide: bool) {
+    fn part(
+        &self,
+        out: &mut Sql,
+        low: &'static str,
+        high: &'static str,
+        test: &PartTest,
+        is_wide: bool,
+    ) {
         match test {
             PartTest::In(values) if values.is_empty() => {
                 out.push("1 = 0");
@@ -394,7 +579,8 @@ impl Emitter {
             PartTest::In(values) => {
                 out.push(low).push(" IN (");
                 for (index, value) in values.iter().enumerate() {
-                    out.push(if index == 0 { "" } else { ", " }).bytes(value.clone());
+                    out.push(if index == 0 { "" } else { ", " })
+                        .bytes(value.clone());
                 }
                 out.push(")");
             }
@@ -406,24 +592,51 @@ impl Emitter {
                 starts_with_tag(out, low, TAG_DATE);
                 if !is_wide {
                     let (from, to) = low_bounds(test);
-                    out.push(" AND ").push(low).push(" >= ").bytes(tagged(TAG_DATE, &sortable(from)));
-                    out.push(" AND ").push(low).push(" <= ").bytes(tagged(TAG_DATE, &sortable(to)));
+                    out.push(" AND ")
+                        .push(low)
+                        .push(" >= ")
+                        .bytes(tagged(TAG_DATE, &sortable(from)));
+                    out.push(" AND ")
+                        .push(low)
+                        .push(" <= ")
+                        .bytes(tagged(TAG_DATE, &sortable(to)));
                 }
                 out.push(" AND ");
-                date_condition(out, &Columns { low, high }, test.comparison, &end(test.start), &end(test.end));
+                date_condition(
+                    out,
+                    &Columns { low, high },
+                    test.comparison,
+                    &end(test.start),
+                    &end(test.end),
+                );
             }
             PartTest::Number(range) => number_part(out, low, high, &[TAG_NUMBER], range, is_wide),
             PartTest::Quantity(UnitTests::Any(range)) => {
                 // Whatever the unit: tag and four bytes of unit stand before the number.
                 let number = format!("substr({low}, 6)");
-                let upper = if is_wide { format!("coalesce({high}, {number})") } else { number.clone() };
+                let upper = if is_wide {
+                    format!("coalesce({high}, {number})")
+                } else {
+                    number.clone()
+                };
                 starts_with_tag(out, low, TAG_QUANTITY);
                 out.push(" AND ");
                 let (start, end) = number_ends(range);
-                number_condition(out, &Columns { low: &number, high: &upper }, range, &start, &end);
+                number_condition(
+                    out,
+                    &Columns {
+                        low: &number,
+                        high: &upper,
+                    },
+                    range,
+                    &start,
+                    &end,
+                );
             }
             PartTest::Quantity(UnitTests::Each(groups)) => {
-                let all = groups.iter().flat_map(|(units, range)| units.iter().map(move |unit| (*unit, range)));
+                let all = groups
+                    .iter()
+                    .flat_map(|(units, range)| units.iter().map(move |unit| (*unit, range)));
                 let mut is_first = true;
                 for (unit, range) in all {
                     let prefix = tagged(TAG_QUANTITY, &(unit as u32).to_be_bytes());
@@ -444,7 +657,11 @@ impl Emitter {
                 starts_with_tag(out, low, TAG_STRING);
                 out.push(" AND ").push(high).push(" = ").bytes(text.clone());
             }
-            PartTest::Text(TextTest::Contains(text) | TextTest::WordStartsWith(text) | TextTest::IsStartOf(text)) => {
+            PartTest::Text(
+                TextTest::Contains(text)
+                | TextTest::WordStartsWith(text)
+                | TextTest::IsStartOf(text),
+            ) => {
                 starts_with_tag(out, low, TAG_STRING);
                 out.push(" AND ");
                 self.contains(out, &format!("substr({low}, 2)"), text);
@@ -454,8 +671,18 @@ impl Emitter {
 }
 
 /// A number behind a prefix of tag and unit.
-fn number_part(out: &mut Sql, low: &'static str, high: &'static str, prefix: &[u8], range: &RangeTest, is_wide: bool) {
-    let end = |key: &[u8]| End { low: Bind::Bytes([prefix, key].concat()), high: Bind::Bytes(key.to_vec()) };
+fn number_part(
+    out: &mut Sql,
+    low: &'static str,
+    high: &'static str,
+    prefix: &[u8],
+    range: &RangeTest,
+    is_wide: bool,
+) {
+    let end = |key: &[u8]| End {
+        low: Bind::Bytes([prefix, key].concat()),
+        high: Bind::Bytes(key.to_vec()),
+    };
     let (mut start, mut stop) = (end(range.low.as_bytes()), end(range.high.as_bytes()));
     out.push("(1 = 1");
     starts_with(out, low, prefix);
@@ -502,13 +729,19 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 fn hash_condition(out: &mut Sql, keys: &[(i64, i64)]) {
     out.push("(");
     for (index, (k, c)) in keys.iter().enumerate() {
-        out.push(if index == 0 { "(x.k = " } else { " OR (x.k = " }).int(*k).push(" AND x.c = ").int(*c).push(")");
+        out.push(if index == 0 { "(x.k = " } else { " OR (x.k = " })
+            .int(*k)
+            .push(" AND x.c = ")
+            .int(*c)
+            .push(")");
     }
     out.push(")");
 }
 
 fn core_exists(out: &mut Sql, r: &str, subject: i64) {
-    out.push_owned(format!("EXISTS (SELECT 1 FROM sd x WHERE x.lo = {r}.at AND x.rid = {r}.rid AND x.s = "));
+    out.push_owned(format!(
+        "EXISTS (SELECT 1 FROM sd x WHERE x.lo = {r}.at AND x.rid = {r}.rid AND x.s = "
+    ));
     out.int(subject);
 }
 
@@ -527,7 +760,9 @@ fn unit_rows(out: &mut Sql, columns: &Columns<'_>, units: &UnitTests) {
             out.push(if groups.is_empty() { "(1 = 0" } else { "(" });
             for (index, (units, range)) in groups.iter().enumerate() {
                 let (start, end) = number_ends(range);
-                out.push(if index == 0 { "(x.u" } else { " OR (x.u" }).in_ints(units).push(" AND ");
+                out.push(if index == 0 { "(x.u" } else { " OR (x.u" })
+                    .in_ints(units)
+                    .push(" AND ");
                 number_condition(out, columns, range, &start, &end);
                 out.push(")");
             }
@@ -545,6 +780,7 @@ pub(crate) fn rank(node: &Node) -> u32 {
         Node::Composite { .. } => 3,
         Node::Chain { .. } | Node::Text { .. } | Node::Position { .. } => 4,
         Node::Or(nodes) => nodes.iter().map(rank).max().unwrap_or(9),
+        Node::CoreOrPlain { core, plain } => rank(core).max(rank(plain)),
         Node::Post(_) | Node::CoreToken { .. } | Node::Terms { .. } => 6,
         Node::Date { .. } | Node::Number { .. } => 7,
         _ => 9,

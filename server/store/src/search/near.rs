@@ -22,12 +22,19 @@ pub(crate) fn bands(latitude_e7: i64, longitude_e7: i64, distance_m: u32) -> Vec
     for strip in 0..BANDS {
         let edge = |n: i32| latitude - angle + 2.0 * angle * f64::from(n) / f64::from(BANDS);
         let (south, north) = (edge(strip), edge(strip + 1));
-        let half_width = half_width(latitude, angle, south).max(half_width(latitude, angle, north)).max(
-            // The circle is widest between the edges of the strip where its meridian tangent lies.
-            widest_between(latitude, angle, south, north),
-        );
+        let half_width = half_width(latitude, angle, south)
+            .max(half_width(latitude, angle, north))
+            .max(
+                // The circle is widest between the edges of the strip where its meridian tangent lies.
+                widest_between(latitude, angle, south, north),
+            );
         let range = (to_e7(south).floor() as i64, to_e7(north).ceil() as i64);
-        push_longitudes(&mut bands, range, longitude_e7, to_e7(half_width).ceil() as i64);
+        push_longitudes(
+            &mut bands,
+            range,
+            longitude_e7,
+            to_e7(half_width).ceil() as i64,
+        );
     }
     bands
 }
@@ -39,12 +46,20 @@ fn half_width(center: f64, angle: f64, at: f64) -> f64 {
         return std::f64::consts::PI;
     }
     let cosine = (angle.cos() - center.sin() * at.sin()) / (center.cos() * at.cos());
-    if cosine >= 1.0 { 0.0 } else { cosine.max(-1.0).acos() }
+    if cosine >= 1.0 {
+        0.0
+    } else {
+        cosine.max(-1.0).acos()
+    }
 }
 
 fn widest_between(center: f64, angle: f64, south: f64, north: f64) -> f64 {
     let tangent = (center.sin() / angle.cos()).clamp(-1.0, 1.0).asin();
-    if (south..=north).contains(&tangent) { half_width(center, angle, tangent) } else { 0.0 }
+    if (south..=north).contains(&tangent) {
+        half_width(center, angle, tangent)
+    } else {
+        0.0
+    }
 }
 
 /// Adds a strip, in two parts where it crosses the date line.
@@ -53,15 +68,27 @@ fn push_longitudes(bands: &mut Vec<Band>, latitude: (i64, i64), center: i64, hal
     const HALF_TURN: i64 = TURN / 2;
     let (west, east) = (center - half_width, center + half_width);
     if east - west >= TURN {
-        bands.push(Band { latitude, longitude: (-HALF_TURN, HALF_TURN) });
+        bands.push(Band {
+            latitude,
+            longitude: (-HALF_TURN, HALF_TURN),
+        });
         return;
     }
-    bands.push(Band { latitude, longitude: (west.max(-HALF_TURN), east.min(HALF_TURN)) });
+    bands.push(Band {
+        latitude,
+        longitude: (west.max(-HALF_TURN), east.min(HALF_TURN)),
+    });
     if west < -HALF_TURN {
-        bands.push(Band { latitude, longitude: (west + TURN, HALF_TURN) });
+        bands.push(Band {
+            latitude,
+            longitude: (west + TURN, HALF_TURN),
+        });
     }
     if east > HALF_TURN {
-        bands.push(Band { latitude, longitude: (-HALF_TURN, east - TURN) });
+        bands.push(Band {
+            latitude,
+            longitude: (-HALF_TURN, east - TURN),
+        });
     }
 }
 
@@ -71,10 +98,12 @@ mod tests {
 
     fn finds(center: (f64, f64), distance_m: u32, place: (f64, f64)) -> bool {
         let e7 = |degrees: f64| (degrees * 1e7) as i64;
-        bands(e7(center.0), e7(center.1), distance_m).iter().any(|band| {
-            (band.latitude.0..=band.latitude.1).contains(&e7(place.0))
-                && (band.longitude.0..=band.longitude.1).contains(&e7(place.1))
-        })
+        bands(e7(center.0), e7(center.1), distance_m)
+            .iter()
+            .any(|band| {
+                (band.latitude.0..=band.latitude.1).contains(&e7(place.0))
+                    && (band.longitude.0..=band.longitude.1).contains(&e7(place.1))
+            })
     }
 
     #[test]
@@ -90,7 +119,11 @@ mod tests {
             ((89.9, 0.0), 50_000, (89.8, 180.0), true),
             ((89.9, 0.0), 50_000, (89.0, 180.0), false),
         ] {
-            assert_eq!(finds(center, distance_m, place), expected, "{center:?} {distance_m} {place:?}");
+            assert_eq!(
+                finds(center, distance_m, place),
+                expected,
+                "{center:?} {distance_m} {place:?}"
+            );
         }
     }
 }

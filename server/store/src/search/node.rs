@@ -20,25 +20,76 @@ pub(crate) enum Node {
     /// Postings of hashes, each with its check.
     Hash(Vec<(i64, i64)>),
     /// Postings of all terms that pass a test.
-    Terms { param: u16, test: TermTest },
-    Ref { p: i64, targets: Vec<i64> },
-    RefType { p: i64, t: i64 },
-    Date { p: i64, test: DateTest },
-    Number { p: i64, units: UnitTests },
-    Text { p: i64, test: TextTest },
-    Composite { p: i64, first: FirstTest, second: PartTest, third: Option<PartTest> },
-    Position { p: i64, bands: Vec<Band> },
+    Terms {
+        param: u16,
+        test: TermTest,
+    },
+    Ref {
+        p: i64,
+        targets: Vec<i64>,
+    },
+    RefType {
+        p: i64,
+        t: i64,
+    },
+    Date {
+        p: i64,
+        test: DateTest,
+    },
+    Number {
+        p: i64,
+        units: UnitTests,
+    },
+    Text {
+        p: i64,
+        test: TextTest,
+    },
+    Composite {
+        p: i64,
+        first: FirstTest,
+        second: PartTest,
+        third: Option<PartTest>,
+    },
+    Position {
+        p: i64,
+        bands: Vec<Band>,
+    },
+    /// One look-up in the clinical core and in the ordinary index, where those outside of the core are.
+    CoreOrPlain {
+        core: Box<Node>,
+        plain: Box<Node>,
+    },
     /// The same in the clinical core; `any` is the key of "any token".
-    CoreToken { any: i64, keys: Vec<i64> },
-    CoreDate { any: i64, test: DateTest },
-    CoreSubject { any: i64, targets: Vec<i64> },
-    CoreSubjectType { any: i64, t: i64 },
+    CoreToken {
+        any: i64,
+        keys: Vec<i64>,
+    },
+    CoreDate {
+        any: i64,
+        test: DateTest,
+    },
+    CoreSubject {
+        any: i64,
+        targets: Vec<i64>,
+    },
+    CoreSubjectType {
+        any: i64,
+        t: i64,
+    },
     /// The resource is not in the clinical core.
     OutsideCore,
     /// A reference of this resource leads to one that matches.
-    Chain { link: Link, target: i64, inner: Box<Node> },
+    Chain {
+        link: Link,
+        target: i64,
+        inner: Box<Node>,
+    },
     /// A resource that matches refers to this one.
-    Has { link: Link, source: i64, inner: Box<Node> },
+    Has {
+        link: Link,
+        source: i64,
+        inner: Box<Node>,
+    },
 }
 
 /// Where references are stored.
@@ -115,7 +166,11 @@ impl Node {
                 other => flat.push(other),
             }
         }
-        if flat.len() > 1 { Node::And(flat) } else { flat.pop().unwrap_or(Node::True) }
+        if flat.len() > 1 {
+            Node::And(flat)
+        } else {
+            flat.pop().unwrap_or(Node::True)
+        }
     }
 
     /// Or, without needless nesting.
@@ -130,7 +185,11 @@ impl Node {
             }
         }
         merge_alike(&mut flat);
-        if flat.len() > 1 { Node::Or(flat) } else { flat.pop().unwrap_or(Node::False) }
+        if flat.len() > 1 {
+            Node::Or(flat)
+        } else {
+            flat.pop().unwrap_or(Node::False)
+        }
     }
 
     /// Not.
@@ -162,13 +221,31 @@ fn merge_alike(nodes: &mut Vec<Node>) {
                 (Node::Post(all), Node::Post(more)) => all.extend(more),
                 (Node::Hash(all), Node::Hash(more)) => all.extend(more),
                 (Node::Ids(all), Node::Ids(more)) => all.extend(more),
-                (Node::CoreToken { any, keys }, Node::CoreToken { any: same, keys: more }) if any == same => {
+                (
+                    Node::CoreToken { any, keys },
+                    Node::CoreToken {
+                        any: same,
+                        keys: more,
+                    },
+                ) if any == same => {
                     keys.extend(more);
                 }
-                (Node::CoreSubject { any, targets }, Node::CoreSubject { any: same, targets: more }) if any == same => {
+                (
+                    Node::CoreSubject { any, targets },
+                    Node::CoreSubject {
+                        any: same,
+                        targets: more,
+                    },
+                ) if any == same => {
                     targets.extend(more);
                 }
-                (Node::Ref { p, targets }, Node::Ref { p: same, targets: more }) if p == same => targets.extend(more),
+                (
+                    Node::Ref { p, targets },
+                    Node::Ref {
+                        p: same,
+                        targets: more,
+                    },
+                ) if p == same => targets.extend(more),
                 _ => continue,
             }
             continue 'next;

@@ -57,15 +57,28 @@ struct CoreRange {
 
 impl Searcher<'_> {
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<Found, StoreError> {
-        let node = self.compiler.compile(query.resource_type, &query.predicate)?;
+        let node = self
+            .compiler
+            .compile(query.resource_type, &query.predicate)?;
         let total = self.total(query, &node)?;
         if query.only == Only::CountOnly || node == Node::False {
-            let total = if query.only == Only::CountOnly || query.total != TotalMode::None { total } else { None };
-            return Ok(Found { rows: Vec::new(), next: None, total });
+            let total = if query.only == Only::CountOnly || query.total != TotalMode::None {
+                total
+            } else {
+                None
+            };
+            return Ok(Found {
+                rows: Vec::new(),
+                next: None,
+                total,
+            });
         }
         let after = query.after.as_ref().map(Position::read).transpose()?;
         if query.sort.len() > SearchQuery::SORT_KEYS_MAX {
-            return Err(StoreError::Invalid(format!("at most {} sort keys", SearchQuery::SORT_KEYS_MAX)));
+            return Err(StoreError::Invalid(format!(
+                "at most {} sort keys",
+                SearchQuery::SORT_KEYS_MAX
+            )));
         }
         let (rows, next) = self.page(query, node, after)?;
         Ok(Found { rows, next, total })
@@ -73,10 +86,24 @@ impl Searcher<'_> {
 
     /// What the search would run, one statement a line.
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
-        let node = self.compiler.compile(query.resource_type, &query.predicate)?;
+        let node = self
+            .compiler
+            .compile(query.resource_type, &query.predicate)?;
         let t = query.resource_type;
         if let Some((range, is_descending)) = self.core_range(query, &node, None) {
-            return Ok(format!("core: {}", core_page(self.compiler.db.engine(), t, range, is_descending, false, None, 1).explain()));
+            return Ok(format!(
+                "core: {}",
+                core_page(
+                    self.compiler.db.engine(),
+                    t,
+                    range,
+                    is_descending,
+                    false,
+                    None,
+                    1
+                )
+                .explain()
+            ));
         }
         let sql = self.set_page(query, &node, None, 1)?;
         Ok(format!("set: {}", sql.explain()))
@@ -114,27 +141,55 @@ impl Searcher<'_> {
         cut(rows, query.limit, 1, is_implied)
     }
 
-    fn date_order(&self, t: ResourceTypeId, is_descending: bool) -> Result<SortKeySpec, StoreError> {
-        let core = self.compiler.catalog.core(t).ok_or_else(|| StoreError::Internal("no clinical core".into()))?;
-        let direction = if is_descending { Direction::Descending } else { Direction::Ascending };
-        Ok(SortKeySpec { by: SortBy::Param(conformance::ParamId(core.date)), direction })
+    fn date_order(
+        &self,
+        t: ResourceTypeId,
+        is_descending: bool,
+    ) -> Result<SortKeySpec, StoreError> {
+        let core = self
+            .compiler
+            .catalog
+            .core(t)
+            .ok_or_else(|| StoreError::Internal("no clinical core".into()))?;
+        let direction = if is_descending {
+            Direction::Descending
+        } else {
+            Direction::Ascending
+        };
+        Ok(SortKeySpec {
+            by: SortBy::Param(conformance::ParamId(core.date)),
+            direction,
+        })
     }
 
     /// The core range that answers a search, and its direction, when its order is by the core's date or open.
     /// `implied`: whether the previous page had the order chosen by the store.
-    fn core_range(&self, query: &SearchQuery, node: &Node, implied: Option<bool>) -> Option<(CoreRange, bool)> {
+    fn core_range(
+        &self,
+        query: &SearchQuery,
+        node: &Node,
+        implied: Option<bool>,
+    ) -> Option<(CoreRange, bool)> {
         let core = self.compiler.catalog.core(query.resource_type)?;
         let is_descending = match query.sort.as_slice() {
             [] => false,
-            [SortKeySpec { by: SortBy::Param(param), direction }] if param.0 == core.date => {
-                *direction == Direction::Descending
-            }
+            [
+                SortKeySpec {
+                    by: SortBy::Param(param),
+                    direction,
+                },
+            ] if param.0 == core.date => *direction == Direction::Descending,
             _ => return None,
         };
         if query.sort.is_empty() && implied == Some(false) {
             return None;
         }
-        let mut range = CoreRange { subject: 0, key: core.any_key(), tests: Vec::new(), rest: Vec::new() };
+        let mut range = CoreRange {
+            subject: 0,
+            key: core.any_key(),
+            tests: Vec::new(),
+            rest: Vec::new(),
+        };
         for part in node.clone().into_conjuncts() {
             match core_part(&part) {
                 Node::CoreSubject { targets, .. } if range.subject == 0 && targets.len() == 1 => {
@@ -155,7 +210,8 @@ impl Searcher<'_> {
         if implied != Some(true) && range.rest.iter().any(is_better) {
             return None;
         }
-        let is_useful = range.subject != 0 || range.key != core.any_key() || !range.tests.is_empty();
+        let is_useful =
+            range.subject != 0 || range.key != core.any_key() || !range.tests.is_empty();
         (is_useful || !query.sort.is_empty()).then_some((range, is_descending))
     }
 
@@ -168,16 +224,37 @@ impl Searcher<'_> {
         after: Option<&Position>,
         wanted: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let has_dates_left = after.is_none_or(|position| position.values.first() != Some(&Cell::Null));
+        let has_dates_left =
+            after.is_none_or(|position| position.values.first() != Some(&Cell::Null));
         let mut rows = Vec::new();
-        let undated = CoreRange { tests: Vec::new(), rest: range.rest.clone(), ..range };
+        let undated = CoreRange {
+            tests: Vec::new(),
+            rest: range.rest.clone(),
+            ..range
+        };
         let has_test = !range.tests.is_empty();
         if has_dates_left {
-            rows = self.compiler.db.rows(core_page(self.compiler.db.engine(), t, range, is_descending, false, after, wanted))?;
+            rows = self.compiler.db.rows(core_page(
+                self.compiler.db.engine(),
+                t,
+                range,
+                is_descending,
+                false,
+                after,
+                wanted,
+            ))?;
         }
         if !has_test && rows.len() < wanted {
             let after = after.filter(|_| !has_dates_left);
-            let sql = core_page(self.compiler.db.engine(), t, undated, is_descending, true, after, wanted - rows.len());
+            let sql = core_page(
+                self.compiler.db.engine(),
+                t,
+                undated,
+                is_descending,
+                true,
+                after,
+                wanted - rows.len(),
+            );
             let mut more = self.compiler.db.rows(sql)?;
             for row in &mut more {
                 if let Some(date) = row.0.last_mut() {
@@ -206,7 +283,10 @@ impl Searcher<'_> {
         }
         let mut inner = Sql::new("SELECT r.rid");
         for (index, order) in orders.iter().enumerate() {
-            inner.push(", ").append(order.value.clone()).push_owned(format!(" AS s{index}"));
+            inner
+                .push(", ")
+                .append(order.value.clone())
+                .push_owned(format!(" AS s{index}"));
         }
         inner.push(" FROM res r WHERE ");
         self.matching(&mut emitter, &mut inner, t, node)?;
@@ -221,8 +301,10 @@ impl Searcher<'_> {
             out.push(" WHERE ");
             behind(&mut out, &orders, descending_ties, position)?;
         }
-        out.push_owned(format!(" ORDER BY {order_by} LIMIT ")).int(wanted as i64);
-        out.push(") q CROSS JOIN res r WHERE r.rid = q.rid ORDER BY ").push_owned(order_by);
+        out.push_owned(format!(" ORDER BY {order_by} LIMIT "))
+            .int(wanted as i64);
+        out.push(") q CROSS JOIN res r WHERE r.rid = q.rid ORDER BY ")
+            .push_owned(order_by);
         Ok(out)
     }
 
@@ -241,7 +323,8 @@ impl Searcher<'_> {
         if let Some(Node::Post(keys)) = &begin
             && let [key] = keys.as_slice()
         {
-            out.push(" FROM post d CROSS JOIN res r WHERE r.rid = d.rid AND d.k = ").int(*key);
+            out.push(" FROM post d CROSS JOIN res r WHERE r.rid = d.rid AND d.k = ")
+                .int(*key);
             if let Some(position) = after {
                 out.push(" AND d.rid > ").int(position.rid);
             }
@@ -251,7 +334,10 @@ impl Searcher<'_> {
                     emitter.condition(&mut out, "r", &part);
                 }
             }
-            out.push(" AND +r.type = ").int(t).push(" ORDER BY d.rid LIMIT ").int(wanted as i64);
+            out.push(" AND +r.type = ")
+                .int(t)
+                .push(" ORDER BY d.rid LIMIT ")
+                .int(wanted as i64);
             return Ok(out);
         }
         out.push(" FROM res r WHERE ");
@@ -263,18 +349,36 @@ impl Searcher<'_> {
         Ok(out)
     }
 
-    fn matching(&mut self, emitter: &mut Emitter, out: &mut Sql, t: i64, node: &Node) -> Result<(), StoreError> {
+    fn matching(
+        &mut self,
+        emitter: &mut Emitter,
+        out: &mut Sql,
+        t: i64,
+        node: &Node,
+    ) -> Result<(), StoreError> {
         let begin = self.beginning(node)?;
         self.matching_from(emitter, out, t, node, begin.as_ref());
         Ok(())
     }
 
-    fn matching_from(&self, emitter: &mut Emitter, out: &mut Sql, t: i64, node: &Node, begin: Option<&Node>) {
+    fn matching_from(
+        &self,
+        emitter: &mut Emitter,
+        out: &mut Sql,
+        t: i64,
+        node: &Node,
+        begin: Option<&Node>,
+    ) {
         let parts = node.clone().into_conjuncts();
         let has_ids = parts.iter().any(|part| matches!(part, Node::Ids(_)));
         let begin = begin.filter(|_| !has_ids);
         // The plus keeps the index of types out of the way of a better one.
-        out.push(if begin.is_some() || has_ids { "+r.type = " } else { "r.type = " }).int(t);
+        out.push(if begin.is_some() || has_ids {
+            "+r.type = "
+        } else {
+            "r.type = "
+        })
+        .int(t);
         for part in parts {
             out.push(" AND ");
             if Some(&part) == begin {
@@ -311,7 +415,11 @@ impl Searcher<'_> {
     }
 
     fn orders(&self, query: &SearchQuery) -> Result<Vec<Order>, StoreError> {
-        query.sort.iter().map(|spec| self.order(query.resource_type, spec)).collect()
+        query
+            .sort
+            .iter()
+            .map(|spec| self.order(query.resource_type, spec))
+            .collect()
     }
 
     fn order(&self, t: ResourceTypeId, spec: &SortKeySpec) -> Result<Order, StoreError> {
@@ -321,7 +429,10 @@ impl Searcher<'_> {
             SortBy::LastUpdated => Sql::new("r.upd"),
             SortBy::Param(param) => self.order_by_param(t, *param, is_descending)?,
         };
-        Ok(Order { value, is_descending })
+        Ok(Order {
+            value,
+            is_descending,
+        })
     }
 
     fn order_by_param(
@@ -331,32 +442,50 @@ impl Searcher<'_> {
         is_descending: bool,
     ) -> Result<Sql, StoreError> {
         let catalog: &Catalog = self.compiler.catalog;
-        let refused = || StoreError::Invalid("a search can be sorted by dates, numbers, quantities, strings, `_id` and `_lastUpdated`".into());
+        let refused = || {
+            StoreError::Invalid("a search can be sorted by dates, numbers, quantities, strings, `_id` and `_lastUpdated`".into())
+        };
         let plan = catalog.param(param).ok_or_else(refused)?;
         let (table, column) = match plan.kind {
             ParamType::Date => ("dat", "lo"),
             ParamType::Number | ParamType::Quantity => ("num", "lo"),
             ParamType::String => ("str", "norm"),
             ParamType::Token if plan.code == "_id" => return Ok(Sql::new("r.id")),
-            ParamType::Token | ParamType::Reference | ParamType::Composite | ParamType::Uri | ParamType::Special => {
+            ParamType::Token
+            | ParamType::Reference
+            | ParamType::Composite
+            | ParamType::Uri
+            | ParamType::Special => {
                 return Err(refused());
             }
         };
         if plan.code == "_lastUpdated" {
             return Ok(Sql::new("r.upd"));
         }
-        let params: Vec<i64> =
-            plan.stored_as.iter().flat_map(|p| [i64::from(*p), i64::from(*p) | WIDE]).collect();
+        let params: Vec<i64> = plan
+            .stored_as
+            .iter()
+            .flat_map(|p| [i64::from(*p), i64::from(*p) | WIDE])
+            .collect();
         let direction = if is_descending { "DESC" } else { "ASC" };
         let mut plain = Sql::new("(SELECT x.");
-        plain.push(column).push(" FROM ").push(table).push(" x WHERE x.rid = r.rid AND x.p").in_ints(&params);
+        plain
+            .push(column)
+            .push(" FROM ")
+            .push(table)
+            .push(" x WHERE x.rid = r.rid AND x.p")
+            .in_ints(&params);
         plain.push_owned(format!(" ORDER BY x.{column} {direction} LIMIT 1)"));
         if plan.core != Core::Date {
             return Ok(plain);
         }
         let mut value = Sql::default();
         if (self.compiler.has_plain)(t) {
-            value.push("CASE WHEN r.at IS NULL THEN ").append(plain).push(" ELSE nullif(r.at, ").int(i64::MIN);
+            value
+                .push("CASE WHEN r.at IS NULL THEN ")
+                .append(plain)
+                .push(" ELSE nullif(r.at, ")
+                .int(i64::MIN);
             value.push(") END");
         } else {
             value.push("nullif(r.at, ").int(i64::MIN).push(")");
@@ -376,10 +505,19 @@ impl Searcher<'_> {
         if *node == Node::True {
             let mut sql = Sql::new("SELECT n FROM live WHERE type = ");
             sql.int(t);
-            let found = self.compiler.db.row(sql)?.map(|row| row.int(0)).transpose()?;
+            let found = self
+                .compiler
+                .db
+                .row(sql)?
+                .map(|row| row.int(0))
+                .transpose()?;
             return Ok(Some(u64::try_from(found.unwrap_or(0)).unwrap_or(0)));
         }
-        let limit = if query.total == TotalMode::Estimate { ESTIMATE_MAX } else { i64::MAX };
+        let limit = if query.total == TotalMode::Estimate {
+            ESTIMATE_MAX
+        } else {
+            i64::MAX
+        };
         let mut unsorted = query.clone();
         unsorted.sort.clear();
         let mut count = 0;
@@ -417,7 +555,12 @@ pub(crate) fn live_matches(
     let mut sql = Sql::new("SELECT r.h FROM res r WHERE ");
     emitter.rows_of(&mut sql, "r", type_number(t), &node);
     sql.push(" LIMIT ").int(limit as i64);
-    compiler.db.rows(sql)?.iter().map(|row| row.int(0)).collect()
+    compiler
+        .db
+        .rows(sql)?
+        .iter()
+        .map(|row| row.int(0))
+        .collect()
 }
 
 /// `res.at` is missing: the resource is not in the clinical core.
@@ -425,27 +568,23 @@ fn plain_only() -> Node {
     Node::OutsideCore
 }
 
-/// The part as the core sees it: `core OR ordinary` is its core half, because the ordinary half cannot match there.
+/// The part as the core sees it: the ordinary half cannot match there.
 fn core_part(node: &Node) -> &Node {
-    let is_core = |node: &&Node| {
-        matches!(node, Node::CoreToken { .. } | Node::CoreDate { .. } | Node::CoreSubject { .. })
-    };
-    let is_ordinary = |node: &Node| {
-        matches!(node, Node::Post(_) | Node::Hash(_) | Node::Date { .. } | Node::Ref { .. } | Node::Terms { .. })
-    };
     match node {
-        Node::Or(nodes) => match nodes.iter().find(is_core) {
-            Some(core) if nodes.iter().all(|n| n == core || is_ordinary(n)) => core,
-            _ => node,
-        },
+        Node::CoreOrPlain { core, .. } => core,
         other => other,
     }
 }
 
 fn core_bounds(out: &mut Sql, range: &CoreRange) {
-    out.push("d.s = ").int(range.subject).push(" AND d.k = ").int(range.key);
+    out.push("d.s = ")
+        .int(range.subject)
+        .push(" AND d.k = ")
+        .int(range.key);
     let bounds = range.tests.iter().map(low_bounds);
-    let (from, to) = bounds.fold((i64::MIN, i64::MAX), |(a, b), (from, to)| (a.max(from), b.min(to)));
+    let (from, to) = bounds.fold((i64::MIN, i64::MAX), |(a, b), (from, to)| {
+        (a.max(from), b.min(to))
+    });
     if from > i64::MIN {
         out.push(" AND d.lo >= ").int(from);
     }
@@ -454,7 +593,14 @@ fn core_bounds(out: &mut Sql, range: &CoreRange) {
     }
     for test in &range.tests {
         out.push(" AND ");
-        date_rows(out, &Columns { low: "d.lo", high: "d.hi" }, test);
+        date_rows(
+            out,
+            &Columns {
+                low: "d.lo",
+                high: "d.hi",
+            },
+            test,
+        );
     }
 }
 
@@ -468,14 +614,26 @@ fn core_page(
     wanted: usize,
 ) -> Sql {
     let mut out = Sql::new("SELECT ");
-    out.push_owned(COLUMNS.to_owned()).push(", d.lo FROM sd d CROSS JOIN res r WHERE r.rid = d.rid AND ");
+    out.push_owned(COLUMNS.to_owned())
+        .push(", d.lo FROM sd d CROSS JOIN res r WHERE r.rid = d.rid AND ");
     core_bounds(&mut out, &range);
-    out.push(if is_undated { " AND d.lo = " } else { " AND d.lo > " }).int(i64::MIN);
+    out.push(if is_undated {
+        " AND d.lo = "
+    } else {
+        " AND d.lo > "
+    })
+    .int(i64::MIN);
     if let Some(position) = after {
         let behind = if is_descending { " < " } else { " > " };
         match position.values.first() {
             Some(Cell::Int(date)) if !is_undated => {
-                out.push(" AND (d.lo, d.rid)").push(behind).push("(").int(*date).push(", ").int(position.rid).push(")");
+                out.push(" AND (d.lo, d.rid)")
+                    .push(behind)
+                    .push("(")
+                    .int(*date)
+                    .push(", ")
+                    .int(position.rid)
+                    .push(")");
             }
             _ => {
                 out.push(" AND d.rid").push(behind).int(position.rid);
@@ -488,7 +646,11 @@ fn core_page(
         emitter.condition(&mut out, "r", part);
     }
     out.push(" AND +r.type = ").int(type_number(t));
-    out.push(if is_descending { " ORDER BY d.lo DESC, d.rid DESC" } else { " ORDER BY d.lo, d.rid" });
+    out.push(if is_descending {
+        " ORDER BY d.lo DESC, d.rid DESC"
+    } else {
+        " ORDER BY d.lo, d.rid"
+    });
     out.push(" LIMIT ").int(wanted as i64);
     out
 }
@@ -509,14 +671,25 @@ fn order_by(orders: &[Order], descending_ties: bool) -> String {
         let direction = if order.is_descending { "DESC" } else { "ASC" };
         text.push_str(&format!("(q.s{index} IS NULL), q.s{index} {direction}, "));
     }
-    text.push_str(if descending_ties { "q.rid DESC" } else { "q.rid" });
+    text.push_str(if descending_ties {
+        "q.rid DESC"
+    } else {
+        "q.rid"
+    });
     text
 }
 
 /// The condition that a row comes behind a position: for each key, equal before it and behind in it.
-fn behind(out: &mut Sql, orders: &[Order], descending_ties: bool, position: &Position) -> Result<(), StoreError> {
+fn behind(
+    out: &mut Sql,
+    orders: &[Order],
+    descending_ties: bool,
+    position: &Position,
+) -> Result<(), StoreError> {
     if position.values.len() != orders.len() {
-        return Err(StoreError::Invalid("the cursor belongs to another order".into()));
+        return Err(StoreError::Invalid(
+            "the cursor belongs to another order".into(),
+        ));
     }
     out.push("(1 = 0");
     let mut equal = Sql::default();
@@ -524,7 +697,9 @@ fn behind(out: &mut Sql, orders: &[Order], descending_ties: bool, position: &Pos
         let column = format!("q.s{index}");
         if *value != Cell::Null {
             let operator = if order.is_descending { " < " } else { " > " };
-            out.push(" OR (").append(equal.clone()).push_owned(format!("({column} IS NULL OR {column}{operator}"));
+            out.push(" OR (")
+                .append(equal.clone())
+                .push_owned(format!("({column} IS NULL OR {column}{operator}"));
             push_cell(out, value);
             out.push("))");
             equal.push_owned(format!("{column} = "));
@@ -534,7 +709,14 @@ fn behind(out: &mut Sql, orders: &[Order], descending_ties: bool, position: &Pos
             equal.push_owned(format!("{column} IS NULL AND "));
         }
     }
-    out.push(" OR (").append(equal).push(if descending_ties { "q.rid < " } else { "q.rid > " }).int(position.rid);
+    out.push(" OR (")
+        .append(equal)
+        .push(if descending_ties {
+            "q.rid < "
+        } else {
+            "q.rid > "
+        })
+        .int(position.rid);
     out.push("))");
     Ok(())
 }
@@ -572,8 +754,16 @@ fn cut(
         return Ok((rows, None));
     }
     rows.truncate(limit);
-    let Some(last) = rows.last() else { return Ok((rows, None)) };
-    let values = (0..sort_keys).map(|i| last.cell(COLUMN_COUNT + i).cloned()).collect::<Result<_, _>>()?;
-    let next = Position { is_implied, values, rid: last.int(0)? };
+    let Some(last) = rows.last() else {
+        return Ok((rows, None));
+    };
+    let values = (0..sort_keys)
+        .map(|i| last.cell(COLUMN_COUNT + i).cloned())
+        .collect::<Result<_, _>>()?;
+    let next = Position {
+        is_implied,
+        values,
+        rid: last.int(0)?,
+    };
     Ok((rows, Some(next)))
 }

@@ -24,11 +24,19 @@ pub(crate) struct End {
 }
 
 fn compare(out: &mut Sql, column: &str, operator: &'static str, end: &Bind) {
-    out.push_owned(column.to_owned()).push(operator).bind(end.clone());
+    out.push_owned(column.to_owned())
+        .push(operator)
+        .bind(end.clone());
 }
 
 /// A test of half-open ranges `[low, high)` against the half-open `[start, end)`.
-pub(crate) fn date_condition(out: &mut Sql, columns: &Columns<'_>, comparison: Comparison, start: &End, end: &End) {
+pub(crate) fn date_condition(
+    out: &mut Sql,
+    columns: &Columns<'_>,
+    comparison: Comparison,
+    start: &End,
+    end: &End,
+) {
     let Columns { low, high } = *columns;
     out.push("(");
     match comparison {
@@ -67,7 +75,13 @@ pub(crate) fn date_condition(out: &mut Sql, columns: &Columns<'_>, comparison: C
 
 /// A test of closed ranges `[low, high]` (single values mostly) against `[start, end)`, or an exact value when both
 /// are equal.
-pub(crate) fn number_condition(out: &mut Sql, columns: &Columns<'_>, test: &RangeTest, start: &End, end: &End) {
+pub(crate) fn number_condition(
+    out: &mut Sql,
+    columns: &Columns<'_>,
+    test: &RangeTest,
+    start: &End,
+    end: &End,
+) {
     let Columns { low, high } = *columns;
     let is_exact = test.low == test.high;
     let below_end = if is_exact { " <= " } else { " < " };
@@ -118,7 +132,11 @@ pub(crate) fn number_condition(out: &mut Sql, columns: &Columns<'_>, test: &Rang
 /// Where the lower end of a range that passes can lie, both inclusive, if the range is narrow.
 pub(crate) fn low_bounds(test: &DateTest) -> (i64, i64) {
     let back = |end: i64| end.saturating_sub(NARROW_US_MAX);
-    let DateTest { comparison, start, end } = *test;
+    let DateTest {
+        comparison,
+        start,
+        end,
+    } = *test;
     match comparison {
         Comparison::Equal => (start, end),
         Comparison::NotEqual => (i64::MIN, i64::MAX),
@@ -134,12 +152,18 @@ pub(crate) fn low_bounds(test: &DateTest) -> (i64, i64) {
 
 /// The ends of a test of dates for columns of whole numbers.
 pub(crate) fn date_ends(test: &DateTest) -> (End, End) {
-    let end = |value: i64| End { low: Bind::Int(value), high: Bind::Int(value) };
+    let end = |value: i64| End {
+        low: Bind::Int(value),
+        high: Bind::Int(value),
+    };
     (end(test.start), end(test.end))
 }
 
 /// The ends of a test of numbers for columns of sort keys.
 pub(crate) fn number_ends(test: &RangeTest) -> (End, End) {
-    let end = |key: &[u8]| End { low: Bind::Bytes(key.to_vec()), high: Bind::Bytes(key.to_vec()) };
+    let end = |key: &[u8]| End {
+        low: Bind::Bytes(key.to_vec()),
+        high: Bind::Bytes(key.to_vec()),
+    };
     (end(test.low.as_bytes()), end(test.high.as_bytes()))
 }

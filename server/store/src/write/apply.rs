@@ -74,22 +74,40 @@ impl Transaction<'_> {
         for (change, current) in commit.changes.iter().zip(currents) {
             results.push(self.write(change, current)?);
         }
-        let at = results.last().map_or_else(|| Instant(self.now.max(self.updated)), |(_, at)| *at);
+        let at = results
+            .last()
+            .map_or_else(|| Instant(self.now.max(self.updated)), |(_, at)| *at);
         let version_of = |key: &ResourceKey| {
-            let position = commit.changes.iter().position(|change| change.key == *key)?;
+            let position = commit
+                .changes
+                .iter()
+                .position(|change| change.key == *key)?;
             results.get(position).map(|(version, _)| *version)
         };
         let mut receipt = None;
         if let Some(message) = &commit.message {
             let made: Vec<_> = message.record.made.iter().map(version_of).collect();
             let hasher = self.shared.hasher;
-            receipt = Some(message::record(self.db, hasher, message, is_control_id_used, at, &made)?);
+            receipt = Some(message::record(
+                self.db,
+                hasher,
+                message,
+                is_control_id_used,
+                at,
+                &made,
+            )?);
         }
         for record in &commit.audit {
-            let version = record.entity.as_ref().and_then(|(key, version)| version.or_else(|| version_of(key)));
+            let version = record
+                .entity
+                .as_ref()
+                .and_then(|(key, version)| version.or_else(|| version_of(key)));
             self.write_audit(record, version, at)?;
         }
-        Ok(Committed { results, message: receipt })
+        Ok(Committed {
+            results,
+            message: receipt,
+        })
     }
 
     fn current(&mut self, h: i64) -> Result<Option<Current>, StoreError> {
@@ -98,13 +116,27 @@ impl Transaction<'_> {
         }
         let mut sql = Sql::new("SELECT rid, ver, type, id FROM res WHERE h = ");
         sql.int(h);
-        let Some(row) = self.db.row(sql)? else { return Ok(None) };
-        Ok(Some(current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?)))
+        let Some(row) = self.db.row(sql)? else {
+            return Ok(None);
+        };
+        Ok(Some(current_of(
+            row.int(0)?,
+            row.int(1)?,
+            row.int(2)?,
+            row.text(3)?,
+        )))
     }
 
-    fn check(&mut self, index: usize, change: &PreparedChange) -> Result<Option<Current>, CommitError> {
+    fn check(
+        &mut self,
+        index: usize,
+        change: &PreparedChange,
+    ) -> Result<Option<Current>, CommitError> {
         let current = self.current(change.h)?;
-        if current.as_ref().is_some_and(|current| current.key.as_ref() != Some(&change.key)) {
+        if current
+            .as_ref()
+            .is_some_and(|current| current.key.as_ref() != Some(&change.key))
+        {
             return Err(CommitError::IdTaken { index });
         }
         let is_expected = match (change.expect, &current) {
@@ -119,18 +151,33 @@ impl Transaction<'_> {
         Err(CommitError::VersionMoved { index, current })
     }
 
-    fn check_expectation(&mut self, index: usize, expectation: &Expectation) -> Result<(), CommitError> {
+    fn check_expectation(
+        &mut self,
+        index: usize,
+        expectation: &Expectation,
+    ) -> Result<(), CommitError> {
         self.flush()?;
-        let Expectation::Matches { resource_type, predicate, keys } = expectation;
+        let Expectation::Matches {
+            resource_type,
+            predicate,
+            keys,
+        } = expectation;
         let flags = crate::read::plain_types(self.db)?;
         let has_plain = |t: conformance::ResourceTypeId| flags.contains(&t.0);
         let mut compiler = self.shared.compiler(self.db, &has_plain);
         let mut found = live_matches(&mut compiler, *resource_type, predicate, keys.len() + 1)?;
-        let mut expected: Vec<i64> = keys.iter().map(|key| self.shared.hasher.resource(key)).collect();
+        let mut expected: Vec<i64> = keys
+            .iter()
+            .map(|key| self.shared.hasher.resource(key))
+            .collect();
         found.sort_unstable();
         expected.sort_unstable();
         expected.dedup();
-        if found == expected { Ok(()) } else { Err(CommitError::ExpectationFailed { index }) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(CommitError::ExpectationFailed { index })
+        }
     }
 
     fn write(
@@ -139,7 +186,10 @@ impl Transaction<'_> {
         current: Option<Current>,
     ) -> Result<(VersionId, Instant), StoreError> {
         self.updated = self.now.max(self.updated + 1);
-        let (updated, version) = (self.updated, current.as_ref().map_or(0, |current| current.version) + 1);
+        let (updated, version) = (
+            self.updated,
+            current.as_ref().map_or(0, |current| current.version) + 1,
+        );
         let type_number = i64::from(change.key.resource_type.0) + 1;
         let is_delete = matches!(change.action, PreparedAction::Delete);
         let rid = match &current {
@@ -156,10 +206,21 @@ impl Transaction<'_> {
         let signed_type = if is_delete { -type_number } else { type_number };
         let PreparedChangeIndex { present, at } = PreparedChangeIndex::of(change, is_delete);
         let numbers = [
-            Some(rid), Some(signed_type), Some(change.h), Some(version), Some(updated), Some(flags), Some(gap),
-            Some(present), at,
+            Some(rid),
+            Some(signed_type),
+            Some(change.h),
+            Some(version),
+            Some(updated),
+            Some(flags),
+            Some(gap),
+            Some(present),
+            at,
         ];
-        let row = NewRow { numbers, id: change.key.id.as_str().to_owned(), body };
+        let row = NewRow {
+            numbers,
+            id: change.key.id.as_str().to_owned(),
+            body,
+        };
         match &current {
             None => self.insert_row(row)?,
             Some(current) => self.update_row(current, row)?,
@@ -170,7 +231,12 @@ impl Transaction<'_> {
             *self.live.entry(type_number).or_default() += delta;
         }
         self.write_index(rid, change, is_delete, at)?;
-        let now = Current { rid, version, is_deleted: is_delete, key: Some(change.key.clone()) };
+        let now = Current {
+            rid,
+            version,
+            is_deleted: is_delete,
+            key: Some(change.key.clone()),
+        };
         self.known.insert(change.h, Some(now));
         Ok((VersionId(version), Instant(updated)))
     }
@@ -203,7 +269,11 @@ impl Transaction<'_> {
         self.pending.add(&mut resolver, rid, &index.add)
     }
 
-    fn remove_rows(&mut self, rid: i64, index: &crate::index::PreparedIndex) -> Result<(), StoreError> {
+    fn remove_rows(
+        &mut self,
+        rid: i64,
+        index: &crate::index::PreparedIndex,
+    ) -> Result<(), StoreError> {
         // Rows of this group may be among them.
         self.flush()?;
         let mut gone = Pending::default();
@@ -225,8 +295,14 @@ impl Transaction<'_> {
         index: &crate::index::PreparedIndex,
     ) -> Result<bool, StoreError> {
         let mut sql = Sql::new("UPDATE res SET present = ");
-        sql.int(index.present).push(", at = ").bind(Bind::OptInt(index.at)).push(", gen = gen + 1 WHERE rid = ");
-        sql.int(rid).push(" AND ver = ").int(version.0).push(" AND type > 0");
+        sql.int(index.present)
+            .push(", at = ")
+            .bind(Bind::OptInt(index.at))
+            .push(", gen = gen + 1 WHERE rid = ");
+        sql.int(rid)
+            .push(" AND ver = ")
+            .int(version.0)
+            .push(" AND type > 0");
         if self.db.run(sql)? == 0 {
             return Ok(false);
         }
@@ -247,9 +323,12 @@ impl Transaction<'_> {
             return Ok(());
         }
         let [rid, t, h, ver, upd, flags, gap, present, at] = row.numbers;
-        let mut sql = Sql::new("INSERT INTO res (rid, type, h, id, ver, upd, flags, gap, present, at, gen, body) VALUES (");
+        let mut sql = Sql::new(
+            "INSERT INTO res (rid, type, h, id, ver, upd, flags, gap, present, at, gen, body) VALUES (",
+        );
         for (index, number) in [rid, t, h].into_iter().enumerate() {
-            sql.push(if index == 0 { "" } else { "," }).bind(Bind::OptInt(number));
+            sql.push(if index == 0 { "" } else { "," })
+                .bind(Bind::OptInt(number));
         }
         sql.push(",").text(row.id);
         for number in [ver, upd, flags, gap, present, at] {
@@ -268,10 +347,23 @@ impl Transaction<'_> {
         self.db.run(keep)?;
         let [rid, t, _, ver, upd, flags, gap, present, at] = row.numbers;
         let mut sql = Sql::new("UPDATE res SET type = ");
-        sql.bind(Bind::OptInt(t)).push(", ver = ").bind(Bind::OptInt(ver)).push(", upd = ").bind(Bind::OptInt(upd));
-        sql.push(", flags = ").bind(Bind::OptInt(flags)).push(", gap = ").bind(Bind::OptInt(gap));
-        sql.push(", present = ").bind(Bind::OptInt(present)).push(", at = ").bind(Bind::OptInt(at));
-        sql.push(", body = ").bytes(row.body).push(" WHERE rid = ").bind(Bind::OptInt(rid));
+        sql.bind(Bind::OptInt(t))
+            .push(", ver = ")
+            .bind(Bind::OptInt(ver))
+            .push(", upd = ")
+            .bind(Bind::OptInt(upd));
+        sql.push(", flags = ")
+            .bind(Bind::OptInt(flags))
+            .push(", gap = ")
+            .bind(Bind::OptInt(gap));
+        sql.push(", present = ")
+            .bind(Bind::OptInt(present))
+            .push(", at = ")
+            .bind(Bind::OptInt(at));
+        sql.push(", body = ")
+            .bytes(row.body)
+            .push(" WHERE rid = ")
+            .bind(Bind::OptInt(rid));
         self.db.run(sql).map(|_| ())
     }
 
@@ -281,17 +373,34 @@ impl Transaction<'_> {
         version: Option<VersionId>,
         at: Instant,
     ) -> Result<(), StoreError> {
-        let mut sql = Sql::new("INSERT INTO audit (seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome) SELECT coalesce(max(seq), 0) + 1, ");
+        let mut sql = Sql::new(
+            "INSERT INTO audit (seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome) SELECT coalesce(max(seq), 0) + 1, ",
+        );
         // PostgreSQL cannot tell the types of values in a select list.
-        sql.push("CAST(").int(at.0).push(" AS bigint), CAST(").text(plain(&record.agent)).push(" AS text), CAST(");
-        sql.text(plain(&record.channel)).push(" AS text), CAST(").int(i64::from(u32::from(record.action)));
-        sql.push(" AS bigint), CAST(").text(record.interaction).push(" AS text), CAST(");
+        sql.push("CAST(")
+            .int(at.0)
+            .push(" AS bigint), CAST(")
+            .text(plain(&record.agent))
+            .push(" AS text), CAST(");
+        sql.text(plain(&record.channel))
+            .push(" AS text), CAST(")
+            .int(i64::from(u32::from(record.action)));
+        sql.push(" AS bigint), CAST(")
+            .text(record.interaction)
+            .push(" AS text), CAST(");
         let entity = record.entity.as_ref().map(|(key, _)| key);
-        sql.bind(Bind::OptInt(entity.map(|key| i64::from(key.resource_type.0) + 1))).push(" AS bigint), CAST(");
-        sql.bind(Bind::OptText(entity.map(|key| key.id.as_str().to_owned()))).push(" AS text), CAST(");
-        sql.bind(Bind::OptInt(version.map(|version| version.0))).push(" AS bigint), CAST(");
-        sql.bind(Bind::OptText(record.detail.as_deref().map(plain))).push(" AS text), CAST(");
-        sql.int(i64::from(record.outcome)).push(" AS bigint) FROM audit");
+        sql.bind(Bind::OptInt(
+            entity.map(|key| i64::from(key.resource_type.0) + 1),
+        ))
+        .push(" AS bigint), CAST(");
+        sql.bind(Bind::OptText(entity.map(|key| key.id.as_str().to_owned())))
+            .push(" AS text), CAST(");
+        sql.bind(Bind::OptInt(version.map(|version| version.0)))
+            .push(" AS bigint), CAST(");
+        sql.bind(Bind::OptText(record.detail.as_deref().map(plain)))
+            .push(" AS text), CAST(");
+        sql.int(i64::from(record.outcome))
+            .push(" AS bigint) FROM audit");
         self.db.run(sql).map(|_| ())
     }
 
@@ -300,7 +409,11 @@ impl Transaction<'_> {
         if !self.new_rows.is_empty() {
             insert_new_rows(self.db, std::mem::take(&mut self.new_rows))?;
         }
-        if self.pending.is_empty() { Ok(()) } else { std::mem::take(&mut self.pending).insert(self.db) }
+        if self.pending.is_empty() {
+            Ok(())
+        } else {
+            std::mem::take(&mut self.pending).insert(self.db)
+        }
     }
 
     /// Looks up the resources of many commits at once (PostgreSQL: one round trip).
@@ -312,7 +425,8 @@ impl Transaction<'_> {
             self.known.insert(*h, None);
         }
         let mut sql = Sql::new("SELECT rid, ver, type, id, h FROM res WHERE h = ANY(");
-        sql.bind(Bind::Ints(keys.into_iter().map(Some).collect())).push(")");
+        sql.bind(Bind::Ints(keys.into_iter().map(Some).collect()))
+            .push(")");
         for row in self.db.rows(sql)? {
             let current = current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?);
             self.known.insert(row.int(4)?, Some(current));
@@ -329,9 +443,15 @@ struct PreparedChangeIndex {
 impl PreparedChangeIndex {
     fn of(change: &PreparedChange, is_delete: bool) -> Self {
         if is_delete {
-            Self { present: 0, at: None }
+            Self {
+                present: 0,
+                at: None,
+            }
         } else {
-            Self { present: change.index.present, at: change.index.at }
+            Self {
+                present: change.index.present,
+                at: change.index.at,
+            }
         }
     }
 }
@@ -342,20 +462,46 @@ fn plain(text: &str) -> String {
 }
 
 fn current_of(rid: i64, version: i64, signed_type: i64, id: &str) -> Current {
-    let key = u16::try_from(signed_type.abs() - 1).ok().zip(ResourceId::parse(id));
-    let key = key.map(|(t, id)| ResourceKey { resource_type: conformance::ResourceTypeId(t), id });
-    Current { rid, version, is_deleted: signed_type < 0, key }
+    let key = u16::try_from(signed_type.abs() - 1)
+        .ok()
+        .zip(ResourceId::parse(id));
+    let key = key.map(|(t, id)| ResourceKey {
+        resource_type: conformance::ResourceTypeId(t),
+        id,
+    });
+    Current {
+        rid,
+        version,
+        is_deleted: signed_type < 0,
+        key,
+    }
 }
 
 fn insert_new_rows(db: &mut Db, rows: Vec<NewRow>) -> Result<(), StoreError> {
-    let column = |index: usize| Bind::Ints(rows.iter().map(|row| row.numbers.get(index).copied().flatten()).collect());
-    let ids = rows.iter().map(|row| Some(row.id.clone().into_bytes())).collect();
+    let column = |index: usize| {
+        Bind::Ints(
+            rows.iter()
+                .map(|row| row.numbers.get(index).copied().flatten())
+                .collect(),
+        )
+    };
+    let ids = rows
+        .iter()
+        .map(|row| Some(row.id.clone().into_bytes()))
+        .collect();
     let bodies = rows.iter().map(|row| Some(row.body.clone())).collect();
-    let mut sql = Sql::new("INSERT INTO res (rid, type, h, ver, upd, flags, gap, present, at, gen, id, body) SELECT a, b, c, d, e, f, g, h, i, 0, convert_from(j, 'UTF8'), k FROM unnest(");
+    let mut sql = Sql::new(
+        "INSERT INTO res (rid, type, h, ver, upd, flags, gap, present, at, gen, id, body) SELECT a, b, c, d, e, f, g, h, i, 0, convert_from(j, 'UTF8'), k FROM unnest(",
+    );
     for index in 0..9 {
-        sql.push(if index == 0 { "" } else { ", " }).bind(column(index)).push("::bigint[]");
+        sql.push(if index == 0 { "" } else { ", " })
+            .bind(column(index))
+            .push("::bigint[]");
     }
-    sql.push(", ").bind(Bind::Blobs(ids)).push("::bytea[], ").bind(Bind::Blobs(bodies));
+    sql.push(", ")
+        .bind(Bind::Blobs(ids))
+        .push("::bytea[], ")
+        .bind(Bind::Blobs(bodies));
     sql.push("::bytea[]) AS x(a, b, c, d, e, f, g, h, i, j, k)");
     db.run(sql).map(|_| ())
 }
@@ -363,7 +509,11 @@ fn insert_new_rows(db: &mut Db, rows: Vec<NewRow>) -> Result<(), StoreError> {
 /// Sets a number of `meta`.
 pub(crate) fn set_meta(db: &mut Db, name: &str, number: i64) -> Result<(), StoreError> {
     let mut sql = Sql::new("INSERT INTO meta (name, num, bytes) VALUES (");
-    sql.text(name).push(", ").int(number).push(", ").bytes(Vec::new());
+    sql.text(name)
+        .push(", ")
+        .int(number)
+        .push(", ")
+        .bytes(Vec::new());
     sql.push(") ON CONFLICT (name) DO UPDATE SET num = excluded.num");
     db.run(sql).map(|_| ())
 }

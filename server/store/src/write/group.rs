@@ -25,12 +25,18 @@ pub(crate) struct Group<'a> {
 }
 
 fn is_refusal(error: &CommitError) -> bool {
-    !matches!(error, CommitError::Unavailable(_) | CommitError::Internal(_) | CommitError::Overloaded)
+    !matches!(
+        error,
+        CommitError::Unavailable(_) | CommitError::Internal(_) | CommitError::Overloaded
+    )
 }
 
 impl Group<'_> {
     /// Carries out commits; the answers are in their order.
-    pub(crate) fn run(&mut self, commits: &[&PreparedCommit]) -> Vec<Result<Committed, CommitError>> {
+    pub(crate) fn run(
+        &mut self,
+        commits: &[&PreparedCommit],
+    ) -> Vec<Result<Committed, CommitError>> {
         let counters = &self.shared.counters;
         counters.groups.fetch_add(1, Ordering::Relaxed);
         match self.attempt(commits) {
@@ -39,21 +45,33 @@ impl Group<'_> {
                 counters.commits.fetch_add(done as u64, Ordering::Relaxed);
                 answers
             }
-            Err(error @ StoreError::Unavailable(_)) => commits.iter().map(|_| Err(error.clone().into())).collect(),
+            Err(error @ StoreError::Unavailable(_)) => {
+                commits.iter().map(|_| Err(error.clone().into())).collect()
+            }
             Err(error) if commits.len() == 1 => vec![Err(error.into())],
-            Err(_) => commits.iter().flat_map(|commit| self.run(&[commit])).collect(),
+            Err(_) => commits
+                .iter()
+                .flat_map(|commit| self.run(&[commit]))
+                .collect(),
         }
     }
 
-    fn attempt(&mut self, commits: &[&PreparedCommit]) -> Result<Vec<Result<Committed, CommitError>>, StoreError> {
+    fn attempt(
+        &mut self,
+        commits: &[&PreparedCommit],
+    ) -> Result<Vec<Result<Committed, CommitError>>, StoreError> {
         self.within(|transaction| {
             let changes = commits.iter().flat_map(|commit| &commit.changes);
             transaction.look_up(changes.map(|change| change.h).collect())?;
             let mut answers = Vec::with_capacity(commits.len());
             for commit in commits {
                 match transaction.apply(commit) {
-                    Err(CommitError::Unavailable(text)) => return Err(StoreError::Unavailable(text)),
-                    Err(error) if !is_refusal(&error) => return Err(StoreError::Internal(error.to_string())),
+                    Err(CommitError::Unavailable(text)) => {
+                        return Err(StoreError::Unavailable(text));
+                    }
+                    Err(error) if !is_refusal(&error) => {
+                        return Err(StoreError::Internal(error.to_string()));
+                    }
                     answer => answers.push(answer),
                 }
             }
@@ -83,7 +101,10 @@ impl Group<'_> {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut sql = Sql::new("SELECT name, num FROM meta WHERE name IN (");
-        sql.text(counter::RID).push(", ").text(counter::UPDATED).push(")");
+        sql.text(counter::RID)
+            .push(", ")
+            .text(counter::UPDATED)
+            .push(")");
         let (mut rid, mut updated) = (0, 0);
         for row in self.db.rows(sql)? {
             match row.text(0)? {
@@ -106,7 +127,14 @@ impl Group<'_> {
         };
         let value = work(&mut transaction)?;
         transaction.flush()?;
-        let Transaction { rid: last_rid, updated: last_updated, live, terms, plain, .. } = transaction;
+        let Transaction {
+            rid: last_rid,
+            updated: last_updated,
+            live,
+            terms,
+            plain,
+            ..
+        } = transaction;
         if last_rid != rid {
             set_meta(self.db, counter::RID, last_rid)?;
         }

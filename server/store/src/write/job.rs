@@ -47,11 +47,22 @@ impl PreparedCommit {
     pub(crate) fn new(shared: &Shared, commit: Commit) -> Result<Self, CommitError> {
         let mut keys = std::collections::HashSet::new();
         if !commit.changes.iter().all(|change| keys.insert(&change.key)) {
-            return Err(CommitError::Internal("a commit changes a resource twice".into()));
+            return Err(CommitError::Internal(
+                "a commit changes a resource twice".into(),
+            ));
         }
-        let changes = commit.changes.into_iter().map(|change| prepared(shared, change)).collect();
+        let changes = commit
+            .changes
+            .into_iter()
+            .map(|change| prepared(shared, change))
+            .collect();
         let message = commit.message.map(prepared_message).transpose()?;
-        Ok(Self { expects: commit.expects, changes, audit: commit.audit, message })
+        Ok(Self {
+            expects: commit.expects,
+            changes,
+            audit: commit.audit,
+            message,
+        })
     }
 }
 
@@ -60,11 +71,20 @@ fn prepared(shared: &Shared, change: Change) -> PreparedChange {
     let (action, index) = match change.action {
         Action::Put { body, index } => {
             let class = Class::of(change.key.resource_type.name());
-            (PreparedAction::Put(shared.bodies.pack(class, body.stored_text(), body.gap())), index)
+            (
+                PreparedAction::Put(shared.bodies.pack(class, body.stored_text(), body.gap())),
+                index,
+            )
         }
         Action::Delete { index } => (PreparedAction::Delete, index),
     };
-    PreparedChange { key: change.key, h, expect: change.expect, action, index }
+    PreparedChange {
+        key: change.key,
+        h,
+        expect: change.expect,
+        action,
+        index,
+    }
 }
 
 fn prepared_message(mut record: MessageRecord) -> Result<PreparedMessage, StoreError> {
@@ -72,10 +92,19 @@ fn prepared_message(mut record: MessageRecord) -> Result<PreparedMessage, StoreE
     let packed = zstd::bulk::compress(&record.raw, MESSAGE_LEVEL)
         .map_err(|_| StoreError::Internal("a message cannot be packed".into()))?;
     // PostgreSQL's texts cannot hold NUL; both engines store its picture instead. The raw bytes keep it.
-    for text in [&mut record.sender, &mut record.control_id, &mut record.message_type, &mut record.feed] {
+    for text in [
+        &mut record.sender,
+        &mut record.control_id,
+        &mut record.message_type,
+        &mut record.feed,
+    ] {
         if text.contains('\0') {
             *text = text.replace('\0', "\u{2400}");
         }
     }
-    Ok(PreparedMessage { record, hash, packed })
+    Ok(PreparedMessage {
+        record,
+        hash,
+        packed,
+    })
 }

@@ -22,7 +22,9 @@ pub(crate) fn state_of(number: i64) -> Result<MessageState, StoreError> {
         1 => Ok(MessageState::Processed),
         2 => Ok(MessageState::Warnings),
         3 => Ok(MessageState::Refused),
-        _ => Err(StoreError::Internal("a message has an unknown state".into())),
+        _ => Err(StoreError::Internal(
+            "a message has an unknown state".into(),
+        )),
     }
 }
 
@@ -31,8 +33,11 @@ pub(crate) fn state_of(number: i64) -> Result<MessageState, StoreError> {
 /// # Errors
 /// [`CommitError::RepeatedMessage`] when it was for the same content.
 pub(crate) fn check(db: &mut Db, message: &PreparedMessage) -> Result<bool, CommitError> {
-    let mut sql = Sql::new("SELECT id, state, reason, received_at, hash FROM message WHERE sender = ");
-    sql.text(message.record.sender.clone()).push(" AND control_id = ").text(message.record.control_id.clone());
+    let mut sql =
+        Sql::new("SELECT id, state, reason, received_at, hash FROM message WHERE sender = ");
+    sql.text(message.record.sender.clone())
+        .push(" AND control_id = ")
+        .text(message.record.control_id.clone());
     let mut is_used = false;
     for row in db.rows(sql)? {
         if row.bytes(4)? != message.hash {
@@ -60,28 +65,62 @@ pub(crate) fn record(
     at: Instant,
     made: &[Option<VersionId>],
 ) -> Result<MessageReceipt, StoreError> {
-    let PreparedMessage { record, hash, packed } = message;
+    let PreparedMessage {
+        record,
+        hash,
+        packed,
+    } = message;
     let mut raw = Sql::new("INSERT INTO raw (hash, size, at, zstd) VALUES (");
-    raw.bytes(hash.as_slice()).push(", ").int(record.raw.len() as i64).push(", ").int(at.0).push(", ");
-    raw.bytes(packed.clone()).push(") ON CONFLICT (hash) DO NOTHING");
+    raw.bytes(hash.as_slice())
+        .push(", ")
+        .int(record.raw.len() as i64)
+        .push(", ")
+        .int(at.0)
+        .push(", ");
+    raw.bytes(packed.clone())
+        .push(") ON CONFLICT (hash) DO NOTHING");
     db.run(raw)?;
     let id = db.number(Sql::new("SELECT coalesce(max(id), 0) + 1 FROM message"))?;
     let mut sql = Sql::new(
         "INSERT INTO message (id, feed, media_type, sender, control_id, hash, type, state, reason, issues, received_at) VALUES (",
     );
     sql.int(id);
-    let texts = [&record.feed, &record.media_type, &record.sender, &record.control_id];
+    let texts = [
+        &record.feed,
+        &record.media_type,
+        &record.sender,
+        &record.control_id,
+    ];
     for text in texts {
         sql.push(", ").text(text.clone());
     }
-    sql.push(", ").bytes(hash.as_slice()).push(", ").text(record.message_type.clone());
-    sql.push(", ").int(state_number(record.state)).push(", ").bind(Bind::OptText(record.reason.clone()));
-    sql.push(", ").text(record.issues_json.clone()).push(", ").int(at.0).push(")");
+    sql.push(", ")
+        .bytes(hash.as_slice())
+        .push(", ")
+        .text(record.message_type.clone());
+    sql.push(", ")
+        .int(state_number(record.state))
+        .push(", ")
+        .bind(Bind::OptText(record.reason.clone()));
+    sql.push(", ")
+        .text(record.issues_json.clone())
+        .push(", ")
+        .int(at.0)
+        .push(")");
     db.run(sql)?;
     for (n, (key, version)) in record.made.iter().zip(made).enumerate() {
-        let mut sql = Sql::new("INSERT INTO message_resource (message, n, type, id, h, ver) VALUES (");
-        sql.int(id).push(", ").int(n as i64).push(", ").int(i64::from(key.resource_type.0) + 1).push(", ");
-        sql.text(key.id.as_str()).push(", ").int(hasher.resource(key)).push(", ");
+        let mut sql =
+            Sql::new("INSERT INTO message_resource (message, n, type, id, h, ver) VALUES (");
+        sql.int(id)
+            .push(", ")
+            .int(n as i64)
+            .push(", ")
+            .int(i64::from(key.resource_type.0) + 1)
+            .push(", ");
+        sql.text(key.id.as_str())
+            .push(", ")
+            .int(hasher.resource(key))
+            .push(", ");
         sql.bind(Bind::OptInt(version.map(|v| v.0))).push(")");
         db.run(sql)?;
     }

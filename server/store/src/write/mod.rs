@@ -10,6 +10,6 @@ mod terms;
 
 pub(crate) use apply::counter;
 pub(crate) use group::Group;
-pub(crate) use job::{PreparedAction, PreparedChange, PreparedCommit, PreparedMessage};
+pub(crate) use job::PreparedCommit;
 pub(crate) use message::{state_number, state_of};
 pub(crate) use terms::load_units;

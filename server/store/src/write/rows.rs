@@ -6,7 +6,9 @@
 use crate::db::{Db, Engine};
 use crate::error::StoreError;
 use crate::hash::KeyHasher;
-use crate::index::{CompKey, CompRow, CoreKey, IndexRows, Part, PostRow, TAG_QUANTITY, TAG_TERM, sortable, tagged};
+use crate::index::{
+    CompKey, CompRow, CoreKey, IndexRows, Part, PostRow, TAG_QUANTITY, TAG_TERM, sortable, tagged,
+};
 use crate::sql::{Bind, Sql};
 use crate::terms::Terms;
 use crate::write::terms::NewTerms;
@@ -19,11 +21,21 @@ pub(crate) struct Table {
     types: &'static [&'static str],
 }
 
-const POST: Table = Table { name: "post", columns: &["k", "rid", "c"], types: &["bigint", "bigint", "bigint"] };
-const REF: Table =
-    Table { name: "ref", columns: &["p", "h", "rid", "t"], types: &["bigint", "bigint", "bigint", "bigint"] };
-const DAT: Table =
-    Table { name: "dat", columns: &["p", "lo", "rid", "hi"], types: &["bigint", "bigint", "bigint", "bigint"] };
+const POST: Table = Table {
+    name: "post",
+    columns: &["k", "rid", "c"],
+    types: &["bigint", "bigint", "bigint"],
+};
+const REF: Table = Table {
+    name: "ref",
+    columns: &["p", "h", "rid", "t"],
+    types: &["bigint", "bigint", "bigint", "bigint"],
+};
+const DAT: Table = Table {
+    name: "dat",
+    columns: &["p", "lo", "rid", "hi"],
+    types: &["bigint", "bigint", "bigint", "bigint"],
+};
 const NUM: Table = Table {
     name: "num",
     columns: &["p", "u", "lo", "rid", "n", "hi"],
@@ -37,7 +49,9 @@ const STR: Table = Table {
 const COMP: Table = Table {
     name: "comp",
     columns: &["p", "a", "s", "rid", "n", "hi", "t", "thi"],
-    types: &["bigint", "bigint", "bytea", "bigint", "bigint", "bytea", "bytea", "bytea"],
+    types: &[
+        "bigint", "bigint", "bytea", "bigint", "bigint", "bytea", "bytea", "bytea",
+    ],
 };
 const CORE: Table = Table {
     name: "sd",
@@ -92,15 +106,22 @@ pub(crate) struct Resolver<'a> {
 
 impl Pending {
     /// Adds the rows of one resource.
-    pub(crate) fn add(&mut self, resolver: &mut Resolver<'_>, rid: i64, rows: &IndexRows) -> Result<(), StoreError> {
+    pub(crate) fn add(
+        &mut self,
+        resolver: &mut Resolver<'_>,
+        rid: i64,
+        rows: &IndexRows,
+    ) -> Result<(), StoreError> {
         for row in &rows.post {
             self.post.push(match row {
                 PostRow::Hash(k, c) => [*k, rid, *c],
                 PostRow::Term(p, term) => [i64::from(*p) << 32 | resolver.term(term)?, rid, 0],
             });
         }
-        self.refs.extend(rows.refs.iter().map(|row| [row.p, row.h, rid, row.t]));
-        self.dat.extend(rows.dat.iter().map(|row| [row.p, row.lo, rid, row.hi]));
+        self.refs
+            .extend(rows.refs.iter().map(|row| [row.p, row.h, rid, row.t]));
+        self.dat
+            .extend(rows.dat.iter().map(|row| [row.p, row.lo, rid, row.hi]));
         for row in &rows.core {
             let k = match &row.k {
                 CoreKey::Any(k) => *k,
@@ -194,7 +215,9 @@ impl Resolver<'_> {
             Part::Term(term) => tagged(TAG_TERM, &sortable(self.term(term)?)).into(),
             Part::Quantity(unit, low) => {
                 let unit = self.new.unit(self.db, self.shared, unit)?;
-                [&[TAG_QUANTITY], (unit as u32).to_be_bytes().as_slice(), low].concat().into()
+                [&[TAG_QUANTITY], (unit as u32).to_be_bytes().as_slice(), low]
+                    .concat()
+                    .into()
             }
         })
     }
@@ -211,7 +234,8 @@ impl Resolver<'_> {
             0
         } else {
             let bytes = |part: &Option<Box<[u8]>>| part.as_deref().unwrap_or_default().to_vec();
-            self.hasher.short(&[&bytes(&row.hi), &bytes(&t), &bytes(&row.thi)])
+            self.hasher
+                .short(&[&bytes(&row.hi), &bytes(&t), &bytes(&row.thi)])
         };
         Ok([
             Value::Int(row.p),
@@ -226,7 +250,11 @@ impl Resolver<'_> {
     }
 }
 
-fn insert_ints<const N: usize>(db: &mut Db, table: &Table, mut rows: Vec<[i64; N]>) -> Result<(), StoreError> {
+fn insert_ints<const N: usize>(
+    db: &mut Db,
+    table: &Table,
+    mut rows: Vec<[i64; N]>,
+) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -239,13 +267,19 @@ fn insert_ints<const N: usize>(db: &mut Db, table: &Table, mut rows: Vec<[i64; N
             Ok(())
         }
         Engine::Postgres => {
-            let column = |index: usize| Bind::Ints(rows.iter().map(|row| row.get(index).copied()).collect());
-            db.run(insert_arrays(table, (0..N).map(column).collect())).map(|_| ())
+            let column =
+                |index: usize| Bind::Ints(rows.iter().map(|row| row.get(index).copied()).collect());
+            db.run(insert_arrays(table, (0..N).map(column).collect()))
+                .map(|_| ())
         }
     }
 }
 
-fn insert_values<const N: usize>(db: &mut Db, table: &Table, mut rows: Vec<[Value; N]>) -> Result<(), StoreError> {
+fn insert_values<const N: usize>(
+    db: &mut Db,
+    table: &Table,
+    mut rows: Vec<[Value; N]>,
+) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -261,14 +295,36 @@ fn insert_values<const N: usize>(db: &mut Db, table: &Table, mut rows: Vec<[Valu
             let column = |(index, kind): (usize, &&str)| {
                 let values = rows.iter().map(|row| row.get(index));
                 if *kind == "bigint" {
-                    Bind::Ints(values.map(|v| if let Some(Value::Int(n)) = v { Some(*n) } else { None }).collect())
+                    Bind::Ints(
+                        values
+                            .map(|v| {
+                                if let Some(Value::Int(n)) = v {
+                                    Some(*n)
+                                } else {
+                                    None
+                                }
+                            })
+                            .collect(),
+                    )
                 } else {
                     Bind::Blobs(
-                        values.map(|v| if let Some(Value::Bytes(b)) = v { Some(b.to_vec()) } else { None }).collect(),
+                        values
+                            .map(|v| {
+                                if let Some(Value::Bytes(b)) = v {
+                                    Some(b.to_vec())
+                                } else {
+                                    None
+                                }
+                            })
+                            .collect(),
                     )
                 }
             };
-            db.run(insert_arrays(table, table.types.iter().enumerate().map(column).collect())).map(|_| ())
+            db.run(insert_arrays(
+                table,
+                table.types.iter().enumerate().map(column).collect(),
+            ))
+            .map(|_| ())
         }
     }
 }
@@ -288,18 +344,30 @@ fn insert_arrays(table: &Table, columns: Vec<Bind>) -> Sql {
     let mut sql = Sql::new("INSERT INTO ");
     sql.push(table.name).push(" SELECT * FROM unnest(");
     for (index, (column, kind)) in columns.into_iter().zip(table.types).enumerate() {
-        sql.push(if index == 0 { "" } else { ", " }).bind(column).push("::").push(kind).push("[]");
+        sql.push(if index == 0 { "" } else { ", " })
+            .bind(column)
+            .push("::")
+            .push(kind)
+            .push("[]");
     }
     sql.push(") ON CONFLICT DO NOTHING");
     sql
 }
 
 /// Removes a row by the first columns, which are its key.
-fn delete<const N: usize>(db: &mut Db, table: &Table, key_columns: usize, row: [Value; N]) -> Result<(), StoreError> {
+fn delete<const N: usize>(
+    db: &mut Db,
+    table: &Table,
+    key_columns: usize,
+    row: [Value; N],
+) -> Result<(), StoreError> {
     let mut sql = Sql::new("DELETE FROM ");
     sql.push(table.name);
     for (index, (column, value)) in table.columns.iter().zip(row).take(key_columns).enumerate() {
-        sql.push(if index == 0 { " WHERE " } else { " AND " }).push(column).push(" = ").bind(value.into());
+        sql.push(if index == 0 { " WHERE " } else { " AND " })
+            .push(column)
+            .push(" = ")
+            .bind(value.into());
     }
     db.run(sql).map(|_| ())
 }

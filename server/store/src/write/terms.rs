@@ -18,22 +18,43 @@ pub(crate) struct NewTerms {
 }
 
 impl NewTerms {
-    pub(crate) fn term(&mut self, db: &mut Db, shared: &Terms, term: &Term) -> Result<i64, StoreError> {
+    pub(crate) fn term(
+        &mut self,
+        db: &mut Db,
+        shared: &Terms,
+        term: &Term,
+    ) -> Result<i64, StoreError> {
         let text = match term {
             Term::Known(number) => return Ok(*number),
             Term::New(text) => text,
         };
-        if let Some(number) = self.terms.get(text).copied().or_else(|| shared.get(&text.system, &text.code)) {
+        if let Some(number) = self
+            .terms
+            .get(text)
+            .copied()
+            .or_else(|| shared.get(&text.system, &text.code))
+        {
             return Ok(number);
         }
         let mut find = Sql::new("SELECT tid FROM term WHERE code = ");
-        find.bytes(text.code.to_vec()).push(" AND sys = ").bytes(text.system.to_vec());
+        find.bytes(text.code.to_vec())
+            .push(" AND sys = ")
+            .bytes(text.system.to_vec());
         let number = match db.row(find)? {
             Some(row) => row.int(0)?,
             None => {
-                let number = next(db, &mut self.last_term, "SELECT coalesce(max(tid), 0) FROM term")?;
+                let number = next(
+                    db,
+                    &mut self.last_term,
+                    "SELECT coalesce(max(tid), 0) FROM term",
+                )?;
                 let mut add = Sql::new("INSERT INTO term (tid, sys, code) VALUES (");
-                add.int(number).push(", ").bytes(text.system.to_vec()).push(", ").bytes(text.code.to_vec()).push(")");
+                add.int(number)
+                    .push(", ")
+                    .bytes(text.system.to_vec())
+                    .push(", ")
+                    .bytes(text.code.to_vec())
+                    .push(")");
                 db.run(add)?;
                 number
             }
@@ -42,7 +63,12 @@ impl NewTerms {
         Ok(number)
     }
 
-    pub(crate) fn unit(&mut self, db: &mut Db, shared: &Terms, unit: &Unit) -> Result<i64, StoreError> {
+    pub(crate) fn unit(
+        &mut self,
+        db: &mut Db,
+        shared: &Terms,
+        unit: &Unit,
+    ) -> Result<i64, StoreError> {
         let text = match unit {
             Unit::Known(number) => return Ok(*number),
             Unit::New(text) => text,
@@ -56,14 +82,24 @@ impl NewTerms {
             return Ok(number);
         }
         let mut find = Sql::new("SELECT uid FROM unit WHERE code = ");
-        find.bytes(text.code.to_vec()).push(" AND sys = ").bytes(text.system.to_vec());
+        find.bytes(text.code.to_vec())
+            .push(" AND sys = ")
+            .bytes(text.system.to_vec());
         find.push(" AND unit = ").bytes(text.unit.to_vec());
         let number = match db.row(find)? {
             Some(row) => row.int(0)?,
             None => {
-                let number = next(db, &mut self.last_unit, "SELECT coalesce(max(uid), 0) FROM unit")?;
+                let number = next(
+                    db,
+                    &mut self.last_unit,
+                    "SELECT coalesce(max(uid), 0) FROM unit",
+                )?;
                 let mut add = Sql::new("INSERT INTO unit (uid, sys, code, unit) VALUES (");
-                add.int(number).push(", ").bytes(text.system.to_vec()).push(", ").bytes(text.code.to_vec());
+                add.int(number)
+                    .push(", ")
+                    .bytes(text.system.to_vec())
+                    .push(", ")
+                    .bytes(text.code.to_vec());
                 add.push(", ").bytes(text.unit.to_vec()).push(")");
                 db.run(add)?;
                 number
@@ -98,7 +134,11 @@ pub(crate) fn load_units(db: &mut Db, terms: &Terms, after: i64) -> Result<(), S
     let mut sql = Sql::new("SELECT uid, sys, code, unit FROM unit WHERE uid > ");
     sql.int(after);
     for row in db.rows(sql)? {
-        let text = UnitText { system: row.bytes(1)?.into(), code: row.bytes(2)?.into(), unit: row.bytes(3)?.into() };
+        let text = UnitText {
+            system: row.bytes(1)?.into(),
+            code: row.bytes(2)?.into(),
+            unit: row.bytes(3)?.into(),
+        };
         terms.add_unit(text, row.int(0)?);
     }
     Ok(())

@@ -78,30 +78,46 @@ impl SortKey {
         if value.is_zero() {
             return Self::from_bytes(&[ZERO]);
         }
-        let mut bytes = Vec::with_capacity(value.digits.len() / 2 + 5);
+        // Two digits a byte, and room for sign and magnitude: nearly always few enough to need no allocation.
+        let mut inline = [0; INLINE_BYTES];
+        let mut heap;
+        let length_max = value.digits.len().div_ceil(2) + 4;
+        let bytes: &mut [u8] = match inline.get_mut(..length_max) {
+            Some(room) => room,
+            None => {
+                heap = vec![0; length_max];
+                &mut heap
+            }
+        };
+        let mut length = 0;
+        let mut push = |byte: u8| {
+            if let Some(place) = bytes.get_mut(length) {
+                *place = if value.is_negative() { !byte } else { byte };
+                length += 1;
+            }
+        };
         let magnitude = value.magnitude();
         if magnitude.abs() <= SHORT_MAGNITUDE_MAX {
-            bytes.push((SHORT_CENTRE + magnitude) as u8);
+            push((SHORT_CENTRE + magnitude) as u8);
         } else {
             // Parsed and computed magnitudes stay far inside two bytes; the clamp only keeps the order sane.
             let long = (magnitude + LONG_OFFSET).clamp(0, 0xFFFF) as u16;
-            bytes.push(if magnitude > 0 {
+            push(if magnitude > 0 {
                 LONG_LARGE
             } else {
                 LONG_SMALL
             });
-            bytes.extend_from_slice(&long.to_be_bytes());
+            long.to_be_bytes().into_iter().for_each(&mut push);
         }
         for pair in value.digits.chunks(2) {
             let tens = pair.first().copied().unwrap_or(0);
             let ones = pair.get(1).copied().unwrap_or(0);
-            bytes.push(tens * 10 + ones + 1);
+            push(tens * 10 + ones + 1);
         }
         if value.is_negative() {
-            bytes.iter_mut().for_each(|b| *b = !*b);
-            bytes.push(NEGATIVE_END);
+            push(!NEGATIVE_END);
         }
-        Self::from_bytes(&bytes)
+        Self::from_bytes(bytes.get(..length).unwrap_or_default())
     }
 
     /// The value of a key; `None` for [`Self::min`], [`Self::max`] and bytes that are no key.

@@ -62,7 +62,7 @@ fn date(text: &str) -> IndexValue<'static> {
 }
 
 /// "eq: the range of the search value fully contains the range of the target value" and its kin.
-/// Verifies: SRS-018
+/// Verifies: SRS-018, RC-004
 #[test]
 fn date_prefixes_compare_ranges() {
     for (value, matching, others) in [

@@ -47,7 +47,7 @@ fn damage(text: &str, scraps: &[&str], dice: &mut Dice) -> String {
     chars.into_iter().collect()
 }
 
-/// Verifies: SRS-005
+/// Verifies: SRS-005, RC-016
 #[test]
 fn damaged_queries_never_panic() {
     let queries = [
@@ -78,7 +78,7 @@ fn damaged_queries_never_panic() {
     }
 }
 
-/// Verifies: SRS-008
+/// Verifies: SRS-008, RC-008
 #[test]
 fn damaged_resources_and_bundles_never_panic() {
     let bundle = r##"{"resourceType":"Bundle","type":"transaction","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"id":"x"}]}],"text":{"status":"generated","div":"<div><a href=\"urn:uuid:1\"/></div>"},"contained":[{"resourceType":"Group","id":"g"}],"link":[{"other":{"reference":"#g"},"type":"refer"}]},"request":{"method":"POST","url":"Patient","ifNoneExist":"name=a"}},{"resource":{"resourceType":"Observation","id":"1","status":"final","code":{"text":"x"},"subject":{"reference":"urn:uuid:1"},"valueQuantity":{"value":2.50}},"request":{"method":"PUT","url":"Observation/1","ifMatch":"W/\"1\""}}]}"##;

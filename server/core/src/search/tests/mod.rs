@@ -1,6 +1,7 @@
 //! <https://hl7.org/fhir/R4/search.html>, section by section.
 
 mod comparisons;
+mod examples;
 mod hostile;
 mod queries;
 mod refusals;

@@ -132,7 +132,7 @@ fn references() {
 }
 
 /// Spec: <https://hl7.org/fhir/R4/search.html#date>, <https://hl7.org/fhir/R4/search.html#prefix>
-/// Verifies: SRS-018
+/// Verifies: SRS-018, RC-004
 #[test]
 fn dates() {
     check(&[

@@ -6,7 +6,7 @@ use crate::search::limits::Limits;
 use crate::search::query::{Context, Handling, parse, parse_condition, parse_system};
 
 /// Spec: <https://hl7.org/fhir/R4/search.html#errors>
-/// Verifies: SRS-005
+/// Verifies: SRS-005, RC-016
 #[test]
 fn what_is_not_understood_is_an_error_that_says_what_there_is() {
     use ErrorKind as K;

@@ -140,7 +140,7 @@ fn includes_find_their_resources() {
 }
 
 /// What is announced works, for every type: each parameter with each modifier and prefix.
-/// Verifies: SRS-005
+/// Verifies: SRS-005, RC-016
 #[test]
 fn everything_announced_is_understood() {
     let context = context();

@@ -43,8 +43,11 @@ fn by_id(reading: &Reading<'_>, id: &ResourceId) -> ReferenceTest {
 fn by_url(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ReferenceTest>, Problem> {
     let bases = reading.context.base_urls;
     let canonical = Canonical::parse(text);
-    let is_canonical = path::leaves(reading.param)
-        .is_some_and(|leaves| leaves.iter().any(|leaf| leaf.may_be("canonical")));
+    let is_canonical = path::leaves(reading.param).is_some_and(|leaves| {
+        leaves
+            .iter()
+            .any(|leaf| leaf.may_be("canonical") || leaf.may_be("uri"))
+    });
     let text = if is_canonical { canonical.url } else { text };
     let (is_versioned, tests) = match Reference::parse(text, bases) {
         Some(Reference::Local { key, version }) => {
