@@ -16,6 +16,8 @@ const ACCEPTED: [&str; 13] = [
     "MIT",
     "MIT-0",
     "Unicode-3.0",
+    // Data only: the certificate roots of browsers.
+    "CDLA-Permissive-2.0",
     "Unlicense",
     "Zlib",
 ];
