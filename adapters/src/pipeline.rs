@@ -1,0 +1,261 @@
+//! One HL7 v2 message from bytes to what the gateway takes, and from the gateway's answer to an acknowledgement.
+//!
+//! HL7 v2 chapter 2, "Message processing rules". The steps: character set, segments, fields, second opinion, header
+//! rules, mapping. The first that fails decides; whatever happens, the raw message goes to the gateway.
+//!
+//! Left out on purpose: validation of the resources. The server validates what every client sends by the same rules.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use fhir_core::json::Value;
+use mappings::{Library, MapError, Mapping, Produced, Select, SourceTree};
+
+use crate::feed::Feed;
+use crate::hl7v2::ack::Reply;
+use crate::hl7v2::charset::{self, Charset};
+use crate::hl7v2::datetime::Dtm;
+use crate::hl7v2::guard;
+use crate::hl7v2::header::{Header, VERSIONS};
+use crate::hl7v2::normalise::normalise;
+use crate::hl7v2::structure::{self, MessageType};
+use crate::hl7v2::tokenize::{Message, tokenize};
+use crate::issue::{Issue, Severity};
+use crate::port::{AckCode, DedupeKey, Disposition, Intake, IntakeError, Outcome, Receipt};
+
+/// The media type of HL7 v2 in its delimited form.
+pub const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
+/// Most unread places named in one [`Intake`]: a 500-line result has some thousand, people read the first few.
+pub const UNREAD_MAX: usize = 500;
+
+/// Reads messages of one feed.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    feed: Feed,
+    library: Library,
+}
+
+/// A message on its way: what the gateway gets, and what its answer needs.
+#[derive(Debug)]
+pub struct Reading {
+    /// For the gateway.
+    pub intake: Intake,
+    /// For the sender.
+    pub envelope: Envelope,
+    /// `Patient/1` for each resource: messages that share one keep their order.
+    pub keys: HashSet<String>,
+}
+
+/// What an acknowledgement needs of its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    header: Option<Header>,
+    charset: Charset,
+    /// An acknowledgement is never acknowledged, or two systems would talk for ever.
+    silent: bool,
+}
+
+/// What goes back to the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The message is durably kept; this says what became of it.
+    Kept {
+        /// AA, AE or AR.
+        code: AckCode,
+        /// Without framing; `None` for a message that must not be answered.
+        bytes: Option<Vec<u8>>,
+    },
+    /// Nothing was stored; the sender must send again, and first this message.
+    NotStored(Vec<u8>),
+}
+
+/// What was learnt before a message had to be refused, or all of it.
+#[derive(Default)]
+struct Found {
+    header: Option<Header>,
+    charset: Option<Charset>,
+    issues: Vec<Issue>,
+    mapping: Option<String>,
+    resources: Vec<Produced>,
+    unread: Vec<mappings::Position>,
+    unread_count: usize,
+}
+
+impl Pipeline {
+    /// A pipeline of a feed.
+    pub fn new(feed: Feed, library: Library) -> Self {
+        Self { feed, library }
+    }
+
+    /// Reads and maps one message. Total: any bytes give something to keep.
+    pub fn read(&self, raw: Bytes) -> Reading {
+        let mut found = Found::default();
+        let refused = self.steps(&raw, &mut found).err();
+        let header = found.header.or_else(|| Header::probe(&raw));
+        let silent = header.as_ref().is_some_and(|h| h.component(9, 1) == "ACK");
+        let disposition = match refused {
+            None => Disposition::Process,
+            Some((code, reason)) => {
+                found.issues.push(reason.clone());
+                Disposition::Refuse { code, reason }
+            }
+        };
+        let of_header = |read: fn(&Header) -> String| header.as_ref().map(read).unwrap_or_default();
+        let intake = Intake {
+            feed: self.feed.name.clone(),
+            media_type: MEDIA_TYPE,
+            dedupe: DedupeKey {
+                sender: of_header(Header::sender),
+                control_id: of_header(|h| h.control_id().to_owned()),
+            },
+            message_type: of_header(Header::message_type),
+            raw,
+            mapping: found.mapping,
+            resources: found.resources,
+            issues: found.issues,
+            unread: found.unread,
+            unread_count: found.unread_count,
+            disposition,
+        };
+        let keys = intake.resources.iter().filter_map(key).collect();
+        let envelope = Envelope { header, charset: found.charset.unwrap_or(Charset::UTF_8), silent };
+        Reading { intake, envelope, keys }
+    }
+
+    fn steps(&self, raw: &[u8], found: &mut Found) -> Result<(), (AckCode, Issue)> {
+        let error = |issue| (AckCode::Error, issue);
+        let decoded = charset::decode(raw, &self.feed.fallback, &mut found.issues).map_err(error)?;
+        found.charset = Some(decoded.charset);
+        let text = &*decoded.text;
+        let lines = normalise(text, &decoded.offsets, &mut found.issues).map_err(error)?;
+        let message = tokenize(text, lines).map_err(error)?;
+        let first = message.segments.first().map(|s| message.text_at(&s.span)).unwrap_or_default();
+        let header = found.header.insert(Header::of(first, message.delimiters));
+        guard::second_opinion(&message).map_err(error)?;
+        let mapping = self.accept(header, &message, &mut found.issues)?;
+        let (mapping, structure) = mapping;
+        found.mapping = Some(format!("{} {}", mapping.id(), mapping.version()));
+        let tree =
+            structure::tree(&message, &structure, decoded.charset, &decoded.offsets, &mut found.issues);
+        let source = SourceTree::Hl7v2(tree);
+        let output = mapping.run(&source, &self.feed.context).map_err(|e| error(unmappable(&e)))?;
+        found.issues.extend(output.issues.iter().map(Issue::from));
+        let mut unread = output.used.unread(&source);
+        found.unread_count = unread.len();
+        unread.truncate(UNREAD_MAX);
+        found.unread = unread;
+        found.resources = output.resources;
+        Ok(())
+    }
+
+    /// The rules about the header, and the mapping for it.
+    fn accept(
+        &self,
+        header: &Header,
+        message: &Message<'_>,
+        issues: &mut Vec<Issue>,
+    ) -> Result<(Mapping, String), (AckCode, Issue)> {
+        let reject = |code, field, text: String| {
+            Err((AckCode::Reject, Issue::new(Severity::Error, code, text).at_field(field)))
+        };
+        let kind = MessageType::of(header, message, issues).map_err(|issue| (AckCode::Reject, issue))?;
+        if header.control_id().is_empty() {
+            let text = "MSH-10 is empty; give each message an id of its own";
+            let issue = Issue::new(Severity::Error, "control-id-missing", text).at_field(10);
+            return Err((AckCode::Error, issue));
+        }
+        if !header.field(14).is_empty() {
+            let text = "MSH-14 says the message is continued in another; send it whole";
+            return Err((AckCode::Error, Issue::new(Severity::Error, "fragment", text).at_field(14)));
+        }
+        let processing_id = header.component(11, 1);
+        if processing_id.is_empty() {
+            let text = "MSH-11 is empty; taken as production";
+            issues.push(Issue::new(Severity::Warning, "processing-id-missing", text).at_field(11));
+        } else if !self.feed.processing_ids.iter().any(|id| id == processing_id) {
+            let taken = self.feed.processing_ids.join(", ");
+            let text = format!("MSH-11 is not taken by this feed, which takes: {taken}");
+            return reject("processing-id-unsupported", 11, text);
+        }
+        let version = header.version();
+        if version.is_empty() {
+            let text = "MSH-12 is empty; read by the rules all versions share";
+            issues.push(Issue::new(Severity::Warning, "version-missing", text).at_field(12));
+        } else if !VERSIONS.contains(&version) {
+            return reject("version-unsupported", 12, "MSH-12 is no version of HL7 v2 from 2.1 to 2.9.1".to_owned());
+        }
+        if Dtm::parse(header.component(7, 1)).is_none() && !header.field(7).is_empty() {
+            let text = "MSH-7 is no date and time of HL7 v2";
+            issues.push(Issue::new(Severity::Warning, "message-time", text).at_field(7));
+        }
+        let MessageType { code, trigger, structure } = kind;
+        let select = Select::Hl7v2 { code: &code, trigger: &trigger, structure: Some(&structure) };
+        match self.library.mapping_for(&select) {
+            Some(mapping) => Ok((mapping, structure)),
+            None if matches!(code.as_str(), "ADT" | "ORU") => {
+                reject("event-unsupported", 9, "no mapping takes this trigger event".to_owned())
+            }
+            None => reject("message-type-unsupported", 9, "no mapping takes this message type".to_owned()),
+        }
+    }
+}
+
+fn unmappable(error: &MapError) -> Issue {
+    let code = match error {
+        MapError::NoIdentity { .. } => "no-identity",
+        MapError::TooManyResources { .. } => "too-many-resources",
+        MapError::WrongInput { .. } => "mapping-input",
+        _ => "required-missing",
+    };
+    Issue::new(Severity::Error, code, error.to_string())
+}
+
+/// `Patient/1`.
+fn key(produced: &Produced) -> Option<String> {
+    let member = |name| match produced.value.get(name) {
+        Some(Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    Some(format!("{}/{}", member("resourceType")?, member("id")?))
+}
+
+impl Envelope {
+    /// An envelope for bytes that were never read: a frame too large, or taken while stopping.
+    pub fn of_unread(head: &[u8]) -> Envelope {
+        let header = Header::probe(head);
+        let silent = header.as_ref().is_some_and(|h| h.component(9, 1) == "ACK");
+        Envelope { header, charset: Charset::UTF_8, silent }
+    }
+
+    /// The answer to what the gateway said.
+    pub fn answer(&self, result: &Result<Receipt, IntakeError>, now: &Dtm, control_id: &str) -> Answer {
+        let kept = |code: AckCode, errors: &[Issue]| Answer::Kept {
+            code,
+            bytes: (!self.silent).then(|| self.reply(code, errors, now, control_id)),
+        };
+        match result {
+            Ok(Receipt { outcome: Outcome::Processed, .. }) => kept(AckCode::Accept, &[]),
+            Ok(Receipt { outcome: Outcome::Refused { code, reason }, .. }) => {
+                kept(*code, std::slice::from_ref(reason))
+            }
+            Err(IntakeError::Invalid(issues)) => kept(AckCode::Error, issues),
+            Err(IntakeError::Overloaded) => {
+                let text = "the server is overloaded and stored nothing; send the message again";
+                self.not_stored(Issue::new(Severity::Error, "overloaded", text), now, control_id)
+            }
+            Err(IntakeError::Unavailable(_)) => {
+                let text = "the store cannot be reached and stored nothing; send the message again";
+                self.not_stored(Issue::new(Severity::Error, "unavailable", text), now, control_id)
+            }
+        }
+    }
+
+    /// AR for a message that was not stored.
+    pub fn not_stored(&self, reason: Issue, now: &Dtm, control_id: &str) -> Answer {
+        Answer::NotStored(self.reply(AckCode::Reject, &[reason], now, control_id))
+    }
+
+    fn reply(&self, code: AckCode, errors: &[Issue], now: &Dtm, control_id: &str) -> Vec<u8> {
+        Reply { header: self.header.as_ref(), charset: self.charset, code, errors, now, control_id }.bytes()
+    }
+}

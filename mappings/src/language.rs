@@ -1,0 +1,285 @@
+//! The mapping language as types. `mappings/README.md` explains it to the people who write mappings.
+//!
+//! Left out on purpose: text and line numbers. What could be wrong was found by [`crate::compile`].
+
+use fhir_core::json::Value;
+
+use crate::output::{Code, Write};
+use crate::path::{Notation, Path};
+use crate::script::Script;
+use crate::source::SegmentId;
+
+/// A message mapping: which sources it takes and which resources they make.
+#[derive(Debug)]
+pub(crate) struct MessageMapping {
+    pub file: Box<str>,
+    pub id: Box<str>,
+    pub version: Box<str>,
+    pub input: Notation,
+    pub select: Vec<SelectRow>,
+    pub rules: Vec<Rule>,
+    pub ignored: Vec<Path>,
+    pub tests: Vec<TestCase>,
+}
+
+/// A message type and event a mapping takes.
+#[derive(Debug)]
+pub(crate) enum SelectRow {
+    Hl7v2 { message: Box<str>, event: Box<str> },
+    Device { kind: Box<str> },
+}
+
+/// One resource for each place.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub name: Box<str>,
+    pub each: RuleEach,
+    pub when: Option<Condition>,
+    pub body: Body,
+    pub resource_type: Box<str>,
+    /// Empty when the template says how its resource is named.
+    pub identity: Vec<Way>,
+    /// First whose condition holds; the last has none.
+    pub write: Vec<(Option<Condition>, Write)>,
+    pub repeated: Repeated,
+}
+
+/// What a rule writes.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// The template of that index.
+    Type(usize),
+    Inline(Object),
+}
+
+/// Where a rule applies.
+#[derive(Debug)]
+pub(crate) enum RuleEach {
+    /// Every segment of this identifier, wherever it stands.
+    Segment(SegmentId),
+    /// Every value a JSON path names.
+    Path(Path),
+    /// The whole source, once.
+    Source,
+}
+
+/// What two resources with one identity in one message are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    /// One thing told twice: the first is kept.
+    Same,
+    /// Two things: the second gets a number.
+    Distinct,
+}
+
+/// One way to name a resource.
+#[derive(Debug)]
+pub(crate) struct Way {
+    /// Tried for each of these places; the first that gives all parts counts.
+    pub each: Option<Path>,
+    pub when: Option<Condition>,
+    pub key: Vec<KeyPart>,
+    pub issue: Option<Code>,
+}
+
+#[derive(Debug)]
+pub(crate) enum KeyPart {
+    Read(Read),
+    Reference(Box<str>),
+    /// The place itself, `OBX[3]`.
+    Here,
+    /// Nothing here is fine: the part is then empty.
+    Optional(Read),
+}
+
+/// A template for a data type or a segment, `CX[Identifier]`.
+#[derive(Debug)]
+pub(crate) struct TypeTemplate {
+    pub file: Box<str>,
+    pub name: Box<str>,
+    pub source: Box<str>,
+    pub target: Box<str>,
+    pub body: Object,
+    /// How a resource is named; empty for data types.
+    pub identity: Vec<Way>,
+    pub ignored: Vec<Path>,
+    /// Other templates and rules it uses, with the line.
+    pub uses: Vec<(Use, usize)>,
+    pub tests: Vec<TestCase>,
+}
+
+/// What a template depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Use {
+    Type(usize),
+    Rule(Box<str>),
+}
+
+/// What stands at an element.
+#[derive(Debug)]
+pub(crate) enum Template {
+    Constant(Value),
+    Read(Read),
+    Object(Box<Object>),
+    List(Vec<Template>),
+    /// A literal reference to the resource a rule made.
+    Reference(Box<str>),
+}
+
+/// An object of the target, with its directives.
+#[derive(Debug, Default)]
+pub(crate) struct Object {
+    pub each: Option<Each>,
+    pub when: Option<Condition>,
+    pub issue: Option<Code>,
+    /// Without these the object is left out.
+    pub needs: Vec<Need>,
+    pub members: Vec<Member>,
+    /// True when something in it comes from the source: without any of that it is left out.
+    pub dynamic: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub name: Box<str>,
+    /// Any type of a choice will do.
+    pub choice: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Each {
+    Path(Path),
+    Following(SegmentId),
+}
+
+#[derive(Debug)]
+pub(crate) enum Member {
+    Element(Box<str>, Template),
+    /// The members of the first alternative that gives anything.
+    First(Vec<Object>),
+    /// The members of the object read.
+    Merge(Read),
+}
+
+/// `=A | x ?? B | y`: the first alternative that gives a value.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub alternatives: Vec<Piped>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Piped {
+    pub start: Start,
+    pub converters: Vec<Converter>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Start {
+    Path(Path),
+    /// A setting of the feed, `@zone`.
+    Setting(Box<str>),
+    Script(Box<Script>),
+    Literal(Box<str>),
+}
+
+/// Most components `join` takes.
+pub(crate) const JOIN_MAX: usize = 4;
+
+/// What makes FHIR of a source text. The word in mapping files stands behind each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Converter {
+    /// `text`: with unescaped delimiters.
+    Text,
+    /// `lines`: all repetitions, one line each.
+    Lines,
+    /// `join 6 3 2`: these components with blanks between; zeros are none.
+    Join([u16; JOIN_MAX]),
+    /// `code`
+    Code,
+    /// `decimal`
+    Decimal,
+    /// `comparator` of `<5`
+    Comparator,
+    /// `comparand` of `<5`
+    Comparand,
+    /// `low` of `3-5`
+    Low,
+    /// `high` of `3-5`
+    High,
+    /// `integer`
+    Integer,
+    /// `positiveInt`
+    PositiveInt,
+    /// `boolean`
+    Boolean,
+    /// `date`
+    Date,
+    /// `dateTime`
+    DateTime,
+    /// `dateTime-with-time`: nothing when there is only a day
+    DateTimeWithTime,
+    /// `instant`
+    Instant,
+    /// `time`
+    Time,
+    /// `uri`
+    Uri,
+    /// `coding-system`
+    CodingSystem,
+    /// `authority` of an HD
+    Authority,
+    /// `entity-authority` of an EI
+    EntityAuthority,
+    /// `map NAME`
+    Map(usize),
+    /// `coding NAME`
+    Coding(usize),
+    /// `CX[Identifier]`
+    Type(usize),
+}
+
+/// Any of these groups whose terms all hold.
+#[derive(Debug)]
+pub(crate) enum Condition {
+    AnyOf(Vec<Vec<Term>>),
+    Script(Box<Script>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Term {
+    pub path: Path,
+    pub test: Test,
+    pub negated: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Test {
+    Valued,
+    In(Vec<Box<str>>),
+    Null,
+    Repeated,
+    Decimal,
+    Comparison,
+    HasLow,
+    HasHigh,
+    Date,
+    DateTime,
+    /// A date with a time of day.
+    Timed,
+    Time,
+    Ucum,
+    UcumBeyondDoubt,
+    Map(usize),
+}
+
+/// An example that a mapping carries and that must come true before it is used.
+#[derive(Debug)]
+pub(crate) struct TestCase {
+    pub name: Box<str>,
+    pub line: usize,
+    pub input: Box<str>,
+    pub settings: Vec<(Box<str>, Box<str>)>,
+    pub output: Vec<Value>,
+    pub issues: Option<Vec<Box<str>>>,
+    pub unread: Option<Vec<Box<str>>>,
+}
