@@ -1,0 +1,3 @@
+//! devices
+pub mod decimal;
+pub mod gatt;
