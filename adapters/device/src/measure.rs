@@ -84,7 +84,7 @@ impl Measure {
 /// All rows.
 pub fn measures() -> &'static [Measure] {
     static ROWS: OnceLock<Vec<Measure>> = OnceLock::new();
-    ROWS.get_or_init(|| TABLE.lines().filter(|l| !l.starts_with(['#', 'm']) || l.starts_with("mean\t")).filter_map(row).collect())
+    ROWS.get_or_init(|| TABLE.lines().filter(|l| !l.starts_with('#') && !l.starts_with("measure\t")).filter_map(row).collect())
 }
 
 /// The row of a measure in a unit.

@@ -128,6 +128,11 @@ impl Stamp {
         self.offset_minutes
     }
 
+    /// The clock's time without its offset, for senders that write local time as if it were UTC.
+    pub fn into_wall(self) -> Local {
+        self.local
+    }
+
     /// HL7 v2's spelling, `20260301090000.500+0100`, which the mapping engine reads.
     pub fn to_dtm(&self) -> String {
         let c = &self.local.clock;
@@ -147,12 +152,16 @@ impl Stamp {
     }
 }
 
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.clock.format("%Y-%m-%dT%H:%M:%S"))?;
+        if self.fraction.is_empty() { Ok(()) } else { write!(f, ".{}", self.fraction) }
+    }
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.local.clock.format("%Y-%m-%dT%H:%M:%S"))?;
-        if !self.local.fraction.is_empty() {
-            write!(f, ".{}", self.local.fraction)?;
-        }
+        write!(f, "{}", self.local)?;
         let (sign, hours, minutes) = self.offset_parts();
         write!(f, "{sign}{hours:02}:{minutes:02}")
     }
