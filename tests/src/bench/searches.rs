@@ -25,7 +25,7 @@ pub fn measure(
         let patient = Random::new(number).below(scale.patients);
         get(format!("/fhir/Patient/{}", synthetic::patient_id(patient)))
     };
-    let (mut process, address) = start_stoker(&database, &["--cache-mb", "0"])?;
+    let (mut process, address) = start_stoker(&database, &["--cache-bytes", "0"])?;
     let uncached = steady(address, process.id(), scale, &read)?;
     report.add(
         "read Patient, not cached",
