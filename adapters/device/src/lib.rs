@@ -4,10 +4,19 @@
 //!
 //! Left out on purpose: storage and HTTP. The server gives [`ingest`] the bytes and takes what comes out.
 
+pub mod alert;
+pub mod anomaly;
+pub mod association;
+pub mod clock;
 pub mod decimal;
 pub mod gatt;
+pub mod ingest;
+pub mod judge;
 pub mod measure;
 pub mod measurement;
+pub mod observation;
 pub mod payload;
+pub mod samples;
 pub mod split;
+pub mod stats;
 pub mod time;
