@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod judge;
 pub mod measure;
 pub mod measurement;
+pub mod mqtt;
 pub mod observation;
 pub mod payload;
 pub mod samples;
