@@ -15,7 +15,9 @@ const YAML_BYTES_MAX: usize = 1_000_000;
 /// A node with the line it starts on, from 1.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// The line.
     pub line: usize,
+    /// What it is.
     pub kind: Kind,
 }
 
@@ -24,9 +26,12 @@ pub struct Node {
 pub enum Kind {
     /// Text; `plain` when it stands without quotes.
     Scalar {
+        /// The text.
         text: String,
+        /// True without quotes.
         plain: bool,
     },
+    /// Items in file order.
     List(Vec<Node>),
     /// Keys in file order, each with its own line.
     Map(Vec<(Key, Node)>),
@@ -35,11 +40,14 @@ pub enum Kind {
 /// A key and the line it stands on.
 #[derive(Debug, Clone)]
 pub struct Key {
+    /// The key.
     pub text: String,
+    /// Its line.
     pub line: usize,
 }
 
 impl Node {
+    /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         if let Kind::Scalar { text, .. } = &self.kind {
             Some(text)
@@ -48,6 +56,7 @@ impl Node {
         }
     }
 
+    /// The members of a map.
     pub fn map(&self) -> Option<&[(Key, Node)]> {
         if let Kind::Map(members) = &self.kind {
             Some(members)
@@ -56,6 +65,7 @@ impl Node {
         }
     }
 
+    /// The items of a list.
     pub fn list(&self) -> Option<&[Node]> {
         if let Kind::List(items) = &self.kind {
             Some(items)
@@ -64,6 +74,7 @@ impl Node {
         }
     }
 
+    /// The member of a name.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.map()?
             .iter()
@@ -78,6 +89,9 @@ impl Node {
 }
 
 /// Parses one document.
+///
+/// # Errors
+/// What is wrong, with its line.
 pub fn parse(file: &str, text: &str) -> Result<Node, LoadErrors> {
     if text.len() > YAML_BYTES_MAX {
         return Err(LoadError::at(

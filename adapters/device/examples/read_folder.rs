@@ -18,11 +18,21 @@ fn main() {
     walk(std::path::Path::new(&folder), &mut files);
     files.sort();
     for file in files {
-        let Ok(bytes) = std::fs::read(&file) else { continue };
-        let best = mappings.iter().map(|m| (m, read(m, &bytes))).max_by_key(|(_, lines)| {
-            lines.iter().filter(|l| !l.contains("faulty") && !l.contains("unreadable")).count()
-        });
-        let Some((mapping, lines)) = best else { continue };
+        let Ok(bytes) = std::fs::read(&file) else {
+            continue;
+        };
+        let best = mappings
+            .iter()
+            .map(|m| (m, read(m, &bytes)))
+            .max_by_key(|(_, lines)| {
+                lines
+                    .iter()
+                    .filter(|l| !l.contains("faulty") && !l.contains("unreadable"))
+                    .count()
+            });
+        let Some((mapping, lines)) = best else {
+            continue;
+        };
         println!("{} [{}] {}", file.display(), mapping.id, lines.len());
         for line in lines.iter().take(6) {
             println!("    {line}");
@@ -31,7 +41,9 @@ fn main() {
 }
 
 fn read(mapping: &PayloadMapping, bytes: &[u8]) -> Vec<String> {
-    let Ok(plain) = split::plain(bytes) else { return vec!["unreadable".to_owned()] };
+    let Ok(plain) = split::plain(bytes) else {
+        return vec!["unreadable".to_owned()];
+    };
     let items = split::items(mapping.input, &plain);
     items
         .into_iter()
@@ -44,7 +56,10 @@ fn read(mapping: &PayloadMapping, bytes: &[u8]) -> Vec<String> {
                     Outcome::Measured(m) => m.to_string(),
                     Outcome::Dropped(why) => format!("dropped: {why}"),
                     Outcome::Deleted(_) => "deleted".to_owned(),
-                    Outcome::Faulty { expression, message } => format!("faulty: {expression}: {message}"),
+                    Outcome::Faulty {
+                        expression,
+                        message,
+                    } => format!("faulty: {expression}: {message}"),
                 })
                 .collect(),
         })

@@ -151,7 +151,14 @@ mod tests {
             .iter()
             .filter_map(|(at, delay, value)| {
                 let value = Decimal::parse(value).expect("number");
-                state.see(&rule, Seen { at_us: at * SECOND, received_us: (at + delay) * SECOND, value })
+                state.see(
+                    &rule,
+                    Seen {
+                        at_us: at * SECOND,
+                        received_us: (at + delay) * SECOND,
+                        value,
+                    },
+                )
             })
             .collect();
         assert_eq!(changes, expected, "{seen:?}");
@@ -160,9 +167,18 @@ mod tests {
     #[test]
     fn one_change_for_each_state() {
         let (raised, cleared) = (Change::Raised(12 * SECOND), Change::Cleared(30 * SECOND));
-        check(&[(0, 0, "89.9"), (5, 0, "88"), (12, 0, "89"), (20, 0, "87")], &[raised]);
-        check(&[(0, 0, "88"), (5, 0, "90"), (12, 0, "88"), (20, 0, "88")], &[]);
-        check(&[(0, 0, "88"), (12, 0, "88"), (20, 0, "91"), (30, 0, "92.0")], &[raised, cleared]);
+        check(
+            &[(0, 0, "89.9"), (5, 0, "88"), (12, 0, "89"), (20, 0, "87")],
+            &[raised],
+        );
+        check(
+            &[(0, 0, "88"), (5, 0, "90"), (12, 0, "88"), (20, 0, "88")],
+            &[],
+        );
+        check(
+            &[(0, 0, "88"), (12, 0, "88"), (20, 0, "91"), (30, 0, "92.0")],
+            &[raised, cleared],
+        );
         check(&[(0, 0, "90"), (12, 0, "90.0")], &[]);
     }
 

@@ -20,7 +20,10 @@ pub fn score(past: &[Decimal], value: Decimal) -> Option<Decimal> {
         return None;
     }
     let median = stats::percentile(&stats::sorted(past.iter().copied()), 50)?;
-    let distances: Option<Vec<Decimal>> = past.iter().map(|v| v.minus(median).map(Decimal::absolute)).collect();
+    let distances: Option<Vec<Decimal>> = past
+        .iter()
+        .map(|v| v.minus(median).map(Decimal::absolute))
+        .collect();
     let deviation = stats::percentile(&stats::sorted(distances?.into_iter()), 50)?;
     if deviation.is_zero() {
         return None;
@@ -35,10 +38,18 @@ mod tests {
 
     #[test]
     fn scores_by_hand() {
-        let past: Vec<Decimal> = [60, 61, 62, 63, 64, 65, 66, 67, 68].map(|n| Decimal::new(n, 0)).to_vec();
+        let past: Vec<Decimal> = [60, 61, 62, 63, 64, 65, 66, 67, 68]
+            .map(|n| Decimal::new(n, 0))
+            .to_vec();
         // Median 64, deviations 0 1 1 2 2 3 3 4 4, their median 2: one unit is 2.9652.
         for (value, expected) in [(64, "0.00"), (67, "1.01"), (94, "10.12"), (34, "10.12")] {
-            assert_eq!(score(&past, Decimal::new(value, 0)).map(|d| d.to_string()).as_deref(), Some(expected), "{value}");
+            assert_eq!(
+                score(&past, Decimal::new(value, 0))
+                    .map(|d| d.to_string())
+                    .as_deref(),
+                Some(expected),
+                "{value}"
+            );
         }
         assert_eq!(score(&past[..7], Decimal::new(1, 0)), None);
         assert_eq!(score(&[Decimal::new(5, 0); 9], Decimal::new(6, 0)), None);

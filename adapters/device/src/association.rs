@@ -59,7 +59,12 @@ pub struct Directory {
 
 impl Directory {
     /// Adds or replaces a device, by the identifier its payloads carry, with its periods.
-    pub fn insert(&mut self, device: impl Into<String>, record: DeviceRecord, periods: Vec<Association>) {
+    pub fn insert(
+        &mut self,
+        device: impl Into<String>,
+        record: DeviceRecord,
+        periods: Vec<Association>,
+    ) {
         self.devices.insert(device.into(), (record, periods));
     }
 
@@ -73,14 +78,27 @@ impl Directory {
     ///
     /// # Errors
     /// [`Unresolved`], never a guess.
-    pub fn resolve(&self, device: &str, user: Option<&str>, at_us: i64) -> Result<&Association, Unresolved> {
+    pub fn resolve(
+        &self,
+        device: &str,
+        user: Option<&str>,
+        at_us: i64,
+    ) -> Result<&Association, Unresolved> {
         let (_, periods) = self.devices.get(device).ok_or(Unresolved::UnknownDevice)?;
-        let then: Vec<&Association> =
-            periods.iter().filter(|p| p.start_us <= at_us && p.end_us.is_none_or(|end| at_us < end)).collect();
+        let then: Vec<&Association> = periods
+            .iter()
+            .filter(|p| p.start_us <= at_us && p.end_us.is_none_or(|end| at_us < end))
+            .collect();
         let is_shared = then.iter().any(|p| p.user.is_some());
-        let mut fits = then.into_iter().filter(|p| !is_shared || (user.is_some() && p.user.as_deref() == user));
+        let mut fits = then
+            .into_iter()
+            .filter(|p| !is_shared || (user.is_some() && p.user.as_deref() == user));
         let first = fits.next().ok_or(Unresolved::Nobody)?;
-        if fits.next().is_some() { Err(Unresolved::Several) } else { Ok(first) }
+        if fits.next().is_some() {
+            Err(Unresolved::Several)
+        } else {
+            Ok(first)
+        }
     }
 }
 
@@ -88,20 +106,45 @@ impl Directory {
 mod tests {
     use super::*;
 
-    fn period(user: Option<&str>, patient: &str, start_us: i64, end_us: Option<i64>) -> Association {
-        Association { user: user.map(Into::into), patient: patient.into(), zone: None, start_us, end_us }
+    fn period(
+        user: Option<&str>,
+        patient: &str,
+        start_us: i64,
+        end_us: Option<i64>,
+    ) -> Association {
+        Association {
+            user: user.map(Into::into),
+            patient: patient.into(),
+            zone: None,
+            start_us,
+            end_us,
+        }
     }
 
-    fn check(periods: &[Association], user: Option<&str>, at: i64, expected: Result<&str, Unresolved>) {
+    fn check(
+        periods: &[Association],
+        user: Option<&str>,
+        at: i64,
+        expected: Result<&str, Unresolved>,
+    ) {
         let mut directory = Directory::default();
         directory.insert("d1", DeviceRecord::default(), periods.to_vec());
-        assert_eq!(directory.resolve("d1", user, at).map(|a| a.patient.as_str()), expected, "{user:?} {at}");
+        assert_eq!(
+            directory
+                .resolve("d1", user, at)
+                .map(|a| a.patient.as_str()),
+            expected,
+            "{user:?} {at}"
+        );
     }
 
     /// Verifies: SRS-017, RC-002
     #[test]
     fn effective_time_decides() {
-        let periods = [period(None, "Patient/a", 10, Some(20)), period(None, "Patient/b", 20, None)];
+        let periods = [
+            period(None, "Patient/a", 10, Some(20)),
+            period(None, "Patient/b", 20, None),
+        ];
         for (at, expected) in [
             (9, Err(Unresolved::Nobody)),
             (10, Ok("Patient/a")),
@@ -111,17 +154,36 @@ mod tests {
         ] {
             check(&periods, None, at, expected);
         }
-        assert_eq!(Directory::default().resolve("d1", None, 1).err(), Some(Unresolved::UnknownDevice));
-        check(&[period(None, "Patient/a", 0, None), period(None, "Patient/b", 5, None)], None, 6, Err(Unresolved::Several));
+        assert_eq!(
+            Directory::default().resolve("d1", None, 1).err(),
+            Some(Unresolved::UnknownDevice)
+        );
+        check(
+            &[
+                period(None, "Patient/a", 0, None),
+                period(None, "Patient/b", 5, None),
+            ],
+            None,
+            6,
+            Err(Unresolved::Several),
+        );
     }
 
     /// Verifies: SRS-017, RC-002
     #[test]
     fn a_shared_device_needs_its_user() {
-        let periods = [period(Some("1"), "Patient/a", 0, None), period(Some("2"), "Patient/b", 0, None)];
+        let periods = [
+            period(Some("1"), "Patient/a", 0, None),
+            period(Some("2"), "Patient/b", 0, None),
+        ];
         check(&periods, Some("2"), 5, Ok("Patient/b"));
         check(&periods, None, 5, Err(Unresolved::Nobody));
         check(&periods, Some("3"), 5, Err(Unresolved::Nobody));
-        check(&[period(None, "Patient/a", 0, None)], Some("1"), 5, Ok("Patient/a"));
+        check(
+            &[period(None, "Patient/a", 0, None)],
+            Some("1"),
+            5,
+            Ok("Patient/a"),
+        );
     }
 }

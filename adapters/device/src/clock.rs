@@ -46,7 +46,11 @@ impl ClockModel {
             (Some(pair), None) | (None, Some(pair)) => difference(pair),
             (Some(a), Some(b)) => between(a, b, device_us),
         };
-        if correction.abs() <= TOLERANCE_US { 0 } else { correction }
+        if correction.abs() <= TOLERANCE_US {
+            0
+        } else {
+            correction
+        }
     }
 }
 
@@ -71,12 +75,32 @@ mod tests {
     /// Verifies: SRS-018, RC-004
     #[test]
     fn offset_and_drift_are_undone() {
-        let pair = |device: i64, gateway: i64| Pair { device_us: device * SECOND, gateway_us: gateway * SECOND };
+        let pair = |device: i64, gateway: i64| Pair {
+            device_us: device * SECOND,
+            gateway_us: gateway * SECOND,
+        };
         let model = ClockModel::new(vec![pair(2_000, 2_300), pair(1_000, 1_200)]);
-        for (device, expected) in [(500, 200), (1_000, 200), (1_500, 250), (2_000, 300), (9_000, 300)] {
-            assert_eq!(model.correction_us(device * SECOND), expected * SECOND, "{device}");
+        for (device, expected) in [
+            (500, 200),
+            (1_000, 200),
+            (1_500, 250),
+            (2_000, 300),
+            (9_000, 300),
+        ] {
+            assert_eq!(
+                model.correction_us(device * SECOND),
+                expected * SECOND,
+                "{device}"
+            );
         }
         assert_eq!(ClockModel::default().correction_us(5), 0);
-        assert_eq!(ClockModel::new(vec![Pair { device_us: 0, gateway_us: 900_000 }]).correction_us(5), 0);
+        assert_eq!(
+            ClockModel::new(vec![Pair {
+                device_us: 0,
+                gateway_us: 900_000
+            }])
+            .correction_us(5),
+            0
+        );
     }
 }

@@ -22,7 +22,10 @@ pub struct Decimal {
 
 impl Decimal {
     /// Zero without decimals.
-    pub const ZERO: Decimal = Decimal { mantissa: 0, scale: 0 };
+    pub const ZERO: Decimal = Decimal {
+        mantissa: 0,
+        scale: 0,
+    };
 
     /// `mantissa` × 10^-`scale`.
     pub fn new(mantissa: i128, scale: u32) -> Self {
@@ -33,7 +36,14 @@ impl Decimal {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (main, exponent) = match text.split_once(['e', 'E']) {
-            Some((main, exponent)) => (main, exponent.strip_prefix('+').unwrap_or(exponent).parse::<i32>().ok()?),
+            Some((main, exponent)) => (
+                main,
+                exponent
+                    .strip_prefix('+')
+                    .unwrap_or(exponent)
+                    .parse::<i32>()
+                    .ok()?,
+            ),
             None => (text, 0),
         };
         let (negative, digits) = match main.strip_prefix('-') {
@@ -46,15 +56,20 @@ impl Decimal {
             None => (digits, ""),
         };
         let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction) {
+        if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction)
+        {
             return None;
         }
         let significant = whole.trim_start_matches('0').len() + fraction.len();
         if significant > DIGITS_MAX || exponent.abs() > EXPONENT_MAX {
             return None;
         }
-        let fold = |value: i128, byte: u8| value.checked_mul(10)?.checked_add(i128::from(byte - b'0'));
-        let size = whole.bytes().chain(fraction.bytes()).try_fold(0_i128, fold)?;
+        let fold =
+            |value: i128, byte: u8| value.checked_mul(10)?.checked_add(i128::from(byte - b'0'));
+        let size = whole
+            .bytes()
+            .chain(fraction.bytes())
+            .try_fold(0_i128, fold)?;
         let mantissa = if negative { -size } else { size };
         let scale = u32::try_from(fraction.len()).ok()?;
         Self { mantissa, scale }.shifted(exponent)
@@ -93,36 +108,56 @@ impl Decimal {
 
     /// The difference.
     pub fn minus(self, other: Self) -> Option<Self> {
-        self.plus(Self { mantissa: other.mantissa.checked_neg()?, ..other })
+        self.plus(Self {
+            mantissa: other.mantissa.checked_neg()?,
+            ..other
+        })
     }
 
     /// The exact product.
     pub fn times(self, other: Self) -> Option<Self> {
         let mantissa = self.mantissa.checked_mul(other.mantissa)?;
-        Some(Self { mantissa, scale: self.scale.checked_add(other.scale)? })
+        Some(Self {
+            mantissa,
+            scale: self.scale.checked_add(other.scale)?,
+        })
     }
 
     /// The quotient rounded half to even to `decimals` digits behind the point. `None` for a zero divisor.
     pub fn divided(self, by: Self, decimals: u32) -> Option<Self> {
         // (a / 10^s) / (b / 10^t) = a·10^t / (b·10^s); `decimals` more digits go on top.
-        let top = self.mantissa.checked_mul(10_i128.checked_pow(by.scale.checked_add(decimals)?)?)?;
+        let top = self
+            .mantissa
+            .checked_mul(10_i128.checked_pow(by.scale.checked_add(decimals)?)?)?;
         let bottom = by.mantissa.checked_mul(10_i128.checked_pow(self.scale)?)?;
-        Some(Self { mantissa: divide_half_even(top, bottom)?, scale: decimals })
+        Some(Self {
+            mantissa: divide_half_even(top, bottom)?,
+            scale: decimals,
+        })
     }
 
     /// The value rounded half to even to `decimals` digits behind the point.
     pub fn rounded(self, decimals: u32) -> Option<Self> {
         if decimals >= self.scale {
             let mantissa = self.at_scale(decimals)?;
-            return Some(Self { mantissa, scale: decimals });
+            return Some(Self {
+                mantissa,
+                scale: decimals,
+            });
         }
         let unit = 10_i128.checked_pow(self.scale - decimals)?;
-        Some(Self { mantissa: divide_half_even(self.mantissa, unit)?, scale: decimals })
+        Some(Self {
+            mantissa: divide_half_even(self.mantissa, unit)?,
+            scale: decimals,
+        })
     }
 
     /// The size without its sign.
     pub fn absolute(self) -> Self {
-        Self { mantissa: self.mantissa.saturating_abs(), ..self }
+        Self {
+            mantissa: self.mantissa.saturating_abs(),
+            ..self
+        }
     }
 
     /// True for zero of any precision.
@@ -132,7 +167,8 @@ impl Decimal {
 
     /// The digits as a whole number at a scale at least as long; `None` when that does not fit.
     pub fn at_scale(self, scale: u32) -> Option<i128> {
-        self.mantissa.checked_mul(10_i128.checked_pow(scale.checked_sub(self.scale)?)?)
+        self.mantissa
+            .checked_mul(10_i128.checked_pow(scale.checked_sub(self.scale)?)?)
     }
 
     /// Compares values: 1.0 equals 1.00.
@@ -203,23 +239,61 @@ mod tests {
             ("1e3", "1000"),
             ("1.50e-3", "0.00150"),
             ("74126e-3", "74.126"),
-            ("12345678901234567890.123456789", "12345678901234567890.123456789"),
+            (
+                "12345678901234567890.123456789",
+                "12345678901234567890.123456789",
+            ),
         ] {
             assert_eq!(d(text).to_string(), expected, "{text}");
         }
-        for text in ["", "-", ".", "1.", "1,5", "NaN", "1e", "1e99", "0x10", "1 2", &"9".repeat(35)] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1.",
+            "1,5",
+            "NaN",
+            "1e",
+            "1e99",
+            "0x10",
+            "1 2",
+            &"9".repeat(35),
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn arithmetic_is_exact_and_rounding_is_half_even() {
-        assert_eq!(d("0.98").times(d("100")).map(|d| d.to_string()), Some("98.00".into()));
-        assert_eq!(d("1.750").shifted(2).map(|d| d.to_string()), Some("175.0".into()));
-        assert_eq!(d("0.1").plus(d("0.20")).map(|d| d.to_string()), Some("0.30".into()));
-        assert_eq!(d("16").divided(d("0.133322"), 4).map(|d| d.to_string()), Some("120.0102".into()));
-        for (value, expected) in [("0.5", "0"), ("1.5", "2"), ("2.5", "2"), ("-2.5", "-2"), ("-1.5", "-2"), ("2.51", "3")] {
-            assert_eq!(d(value).rounded(0).map(|d| d.to_string()), Some(expected.into()), "{value}");
+        assert_eq!(
+            d("0.98").times(d("100")).map(|d| d.to_string()),
+            Some("98.00".into())
+        );
+        assert_eq!(
+            d("1.750").shifted(2).map(|d| d.to_string()),
+            Some("175.0".into())
+        );
+        assert_eq!(
+            d("0.1").plus(d("0.20")).map(|d| d.to_string()),
+            Some("0.30".into())
+        );
+        assert_eq!(
+            d("16").divided(d("0.133322"), 4).map(|d| d.to_string()),
+            Some("120.0102".into())
+        );
+        for (value, expected) in [
+            ("0.5", "0"),
+            ("1.5", "2"),
+            ("2.5", "2"),
+            ("-2.5", "-2"),
+            ("-1.5", "-2"),
+            ("2.51", "3"),
+        ] {
+            assert_eq!(
+                d(value).rounded(0).map(|d| d.to_string()),
+                Some(expected.into()),
+                "{value}"
+            );
         }
         assert_eq!(d("1").divided(Decimal::ZERO, 2), None);
     }
@@ -228,7 +302,10 @@ mod tests {
     fn comparison_is_by_value() {
         assert_eq!(d("1.0").compare(d("1.00")), Ordering::Equal);
         assert_eq!(d("-1").compare(d("0.001")), Ordering::Less);
-        assert_eq!(d("1e33").compare(d("1.0000000000000001")), Ordering::Greater);
+        assert_eq!(
+            d("1e33").compare(d("1.0000000000000001")),
+            Ordering::Greater
+        );
         assert_eq!(d("2.000").whole(), Some(2));
         assert_eq!(d("2.5").whole(), None);
     }

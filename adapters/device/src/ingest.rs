@@ -5,16 +5,16 @@
 //!
 //! Left out on purpose: HTTP, MQTT and storage. [`deliver`] hands over through the adapters' one port.
 
-use std::collections::HashMap;
-
-use adapters::{AckCode, DedupeKey, Disposition, Gateway, Intake, IntakeError, Issue, Receipt, Severity};
+use adapters::{
+    AckCode, DedupeKey, Disposition, Gateway, Intake, IntakeError, Issue, Receipt, Severity,
+};
 use bytes::Bytes;
 use chrono_tz::Tz;
-use mappings::{Position, Produced};
+use mappings::Position;
 use sha2::{Digest, Sha256};
 
 use crate::association::Directory;
-use crate::decimal::Decimal;
+use crate::batch::Batch;
 use crate::judge::{self, Quarantine};
 use crate::measure::Mode;
 use crate::measurement::Measurement;
@@ -22,6 +22,8 @@ use crate::observation::{Judged, Observer};
 use crate::payload::{Outcome, PayloadMapping, Read};
 use crate::samples::{Sample, SeriesKey};
 use crate::split;
+
+pub use crate::batch::{Fate, Reported};
 
 /// How far ahead of the server's clock a measurement may be: five minutes of honest clock error.
 pub const FUTURE_US_DEFAULT: i64 = 5 * 60 * 1_000_000;
@@ -65,45 +67,6 @@ pub struct Payload {
     pub received_us: i64,
 }
 
-/// What became of one measurement or item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// An Observation of this id.
-    Resource(String),
-    /// A sample of a series.
-    Sample,
-    /// The same as another measurement of this payload, or an older revision of it.
-    Repeated,
-    /// No result, and why.
-    Dropped(String),
-    /// The sender deleted this record; the server looks for its id among identifiers.
-    Deleted(String),
-    /// No rule of the mapping takes anything of the item.
-    Unmatched,
-    /// Waits, with the payload, for its cause to be mended.
-    Quarantined {
-        /// Stable code.
-        code: &'static str,
-        /// The mapping's expression, when one is at fault.
-        expression: Option<String>,
-        /// What is wrong, without the value.
-        message: String,
-    },
-}
-
-/// What became of one measurement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reported {
-    /// Which item of the payload, from 0.
-    pub item: usize,
-    /// JSON pointer in the item.
-    pub pointer: String,
-    /// The mapping's rule; empty when the item could not be read.
-    pub rule: String,
-    /// What became of it.
-    pub fate: Fate,
-}
-
 /// A payload made ready for one commit.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -126,23 +89,6 @@ pub struct Ingest {
     pub observer: Observer,
 }
 
-/// Results by id while a payload is read.
-#[derive(Default)]
-struct Batch {
-    resources: Vec<Produced>,
-    samples: Vec<(SeriesKey, Sample)>,
-    /// Index of the resource, its revision and the result that made it.
-    known: HashMap<String, Known>,
-    known_samples: HashMap<(SeriesKey, i64), Decimal>,
-    results: Vec<Reported>,
-}
-
-struct Known {
-    resource: usize,
-    revision: Option<String>,
-    result: usize,
-}
-
 impl Ingest {
     /// Reads a payload. Total: any bytes give something to keep.
     pub fn prepare(&self, payload: &Payload, directory: &Directory) -> Prepared {
@@ -152,27 +98,38 @@ impl Ingest {
             Ok(bytes) => {
                 let items = split::items(self.mapping.input, &bytes);
                 let unreadable = items.iter().all(|item| item.content.is_err());
-                let first = items.first().and_then(|i| i.content.as_ref().err()).cloned();
+                let first = items
+                    .first()
+                    .and_then(|i| i.content.as_ref().err())
+                    .cloned();
                 for item in items {
                     self.item(item, payload, directory, &mut batch);
                 }
                 unreadable.then(|| first.unwrap_or_else(|| "the payload is empty".to_owned()))
             }
         };
-        let issues = batch.results.iter().filter_map(|r| self.issue(r)).take(ISSUES_MAX).collect();
+        let issues = batch
+            .results
+            .iter()
+            .filter_map(|r| self.issue(r))
+            .take(ISSUES_MAX)
+            .collect();
         let disposition = match refused {
             None => Disposition::Process,
             Some(message) => {
                 let text = format!("{message}; mapping {}", self.version());
                 let reason = Issue::new(Severity::Error, "payload-unreadable", text);
-                Disposition::Refuse { code: AckCode::Error, reason }
+                Disposition::Refuse {
+                    code: AckCode::Error,
+                    reason,
+                }
             }
         };
         let intake = Intake {
             feed: self.source.feed.clone(),
             media_type: MEDIA_TYPE,
             raw: payload.raw.clone(),
-            dedupe: self.dedupe(payload),
+            dedupe: self.dedupe(payload, &batch),
             message_type: self.mapping.id.clone(),
             mapping: Some(self.version()),
             resources: batch.resources,
@@ -181,22 +138,43 @@ impl Ingest {
             unread_count: 0,
             disposition,
         };
-        Prepared { intake, samples: batch.samples, results: batch.results }
+        Prepared {
+            intake,
+            samples: batch.samples,
+            results: batch.results,
+        }
     }
 
     fn version(&self) -> String {
-        format!("{} {}, {}", self.mapping.id, self.mapping.version, self.observer.version())
+        format!(
+            "{} {}, {}",
+            self.mapping.id,
+            self.mapping.version,
+            self.observer.version()
+        )
     }
 
-    /// The content is the control id, with the mappings' versions: a redelivery is a repeat, a replay through a newer
-    /// mapping is not.
-    fn dedupe(&self, payload: &Payload) -> DedupeKey {
+    /// The control id follows from the payload and from all that was made of it: a redelivery that gives the same is a
+    /// repeat; one after a device was registered, a mapping corrected or an association mended is not.
+    fn dedupe(&self, payload: &Payload, batch: &Batch) -> DedupeKey {
         let mut hash = Sha256::new();
-        hash.update(self.version().as_bytes());
-        hash.update([0]);
-        hash.update(&payload.raw);
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(self.version().as_bytes());
+        part(&payload.raw);
+        for resource in &batch.resources {
+            part(&resource.value.to_bytes());
+        }
+        for result in &batch.results {
+            part(result.fate.code().as_bytes());
+        }
         let control_id = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        DedupeKey { sender: payload.sender.clone(), control_id }
+        DedupeKey {
+            sender: payload.sender.clone(),
+            control_id,
+        }
     }
 
     fn item(&self, item: split::Item, payload: &Payload, directory: &Directory, batch: &mut Batch) {
@@ -204,7 +182,11 @@ impl Ingest {
         let document = match item.content {
             Ok(document) => document,
             Err(message) => {
-                let fate = Fate::Quarantined { code: "unreadable", expression: None, message };
+                let fate = Fate::Quarantined {
+                    code: "unreadable",
+                    expression: None,
+                    message,
+                };
                 return batch.result(index, String::new(), String::new(), fate);
             }
         };
@@ -212,15 +194,39 @@ impl Ingest {
         if reads.is_empty() {
             return batch.result(index, String::new(), String::new(), Fate::Unmatched);
         }
-        for Read { rule, pointer, outcome } in reads {
+        for Read {
+            rule,
+            pointer,
+            outcome,
+        } in reads
+        {
             match outcome {
                 Outcome::Measured(measurement) => {
-                    self.measured(index, rule, pointer, *measurement, payload, directory, batch);
+                    self.measured(
+                        index,
+                        rule,
+                        pointer,
+                        *measurement,
+                        payload,
+                        directory,
+                        batch,
+                    );
                 }
-                Outcome::Dropped(reason) => batch.result(index, pointer, rule, Fate::Dropped(reason)),
-                Outcome::Deleted(record) => batch.result(index, pointer, rule, Fate::Deleted(record)),
-                Outcome::Faulty { expression, message } => {
-                    let fate = Fate::Quarantined { code: "faulty", expression: Some(expression), message };
+                Outcome::Dropped(reason) => {
+                    batch.result(index, pointer, rule, Fate::Dropped(reason))
+                }
+                Outcome::Deleted(record) => {
+                    batch.result(index, pointer, rule, Fate::Deleted(record))
+                }
+                Outcome::Faulty {
+                    expression,
+                    message,
+                } => {
+                    let fate = Fate::Quarantined {
+                        code: "faulty",
+                        expression: Some(expression),
+                        message,
+                    };
                     batch.result(index, pointer, rule, fate);
                 }
             }
@@ -238,14 +244,28 @@ impl Ingest {
         directory: &Directory,
         batch: &mut Batch,
     ) {
-        let judged = judge::judge(measurement, self.mapping.zone, &self.source, directory, payload.received_us);
+        let judged = judge::judge(
+            measurement,
+            self.mapping.zone,
+            &self.source,
+            directory,
+            payload.received_us,
+        );
         let fate = match judged {
-            Err(Quarantine { code, message }) => Fate::Quarantined { code, expression: None, message },
+            Err(Quarantine { code, message }) => Fate::Quarantined {
+                code,
+                expression: None,
+                message,
+            },
             Ok(judged) => match self.sample(&judged) {
                 Some((key, sample)) => batch.sample(key, sample),
                 None => match self.observer.observe(&judged) {
                     Ok(produced) => batch.resource(produced, judged.revision),
-                    Err(message) => Fate::Quarantined { code: "unmappable", expression: None, message },
+                    Err(message) => Fate::Quarantined {
+                        code: "unmappable",
+                        expression: None,
+                        message,
+                    },
                 },
             },
         };
@@ -254,12 +274,17 @@ impl Ingest {
 
     /// The sample of a dense measure: an exact number at an instant, without anything a narrow row could not say.
     fn sample(&self, judged: &Judged) -> Option<(SeriesKey, Sample)> {
-        let is_plain = judged.end.is_none() && judged.tags.is_empty() && judged.notes.is_empty() && judged.revision.is_none();
-        if self.source.dense == Dense::Resources || judged.measure.mode != Mode::Series || !is_plain {
+        let is_plain = judged.end.is_none()
+            && judged.tags.is_empty()
+            && judged.notes.is_empty()
+            && judged.revision.is_none();
+        if self.source.dense == Dense::Resources || judged.measure.mode != Mode::Series || !is_plain
+        {
             return None;
         }
         let amount = judged.value.as_ref()?;
-        if matches!(&amount.amount, crate::measurement::Amount::Number { comparator, .. } if !comparator.is_empty()) {
+        if matches!(&amount.amount, crate::measurement::Amount::Number { comparator, .. } if !comparator.is_empty())
+        {
             return None;
         }
         let key = SeriesKey {
@@ -277,91 +302,40 @@ impl Ingest {
     }
 
     fn issue(&self, result: &Reported) -> Option<Issue> {
-        let place = format!("item {}, rule `{}`, mapping {}", result.item, result.rule, self.mapping.id);
+        let place = format!(
+            "item {}, rule `{}`, mapping {}",
+            result.item, result.rule, self.mapping.id
+        );
         let (severity, code, text) = match &result.fate {
-            Fate::Quarantined { code, expression, message } => {
-                let expression = expression.as_deref().map(|e| format!(" in `{e}`")).unwrap_or_default();
-                (Severity::Warning, *code, format!("{message}{expression}; quarantined: {place}"))
+            Fate::Quarantined {
+                code,
+                expression,
+                message,
+            } => {
+                let expression = expression
+                    .as_deref()
+                    .map(|e| format!(" in `{e}`"))
+                    .unwrap_or_default();
+                (
+                    Severity::Warning,
+                    *code,
+                    format!("{message}{expression}; quarantined: {place}"),
+                )
             }
-            Fate::Unmatched => (Severity::Information, "unmatched", format!("no rule takes it: {place}")),
-            Fate::Deleted(_) => (Severity::Warning, "deleted-by-sender", format!("the sender deleted the record: {place}")),
+            Fate::Unmatched => (
+                Severity::Information,
+                "unmatched",
+                format!("no rule takes it: {place}"),
+            ),
+            Fate::Deleted(_) => (
+                Severity::Warning,
+                "deleted-by-sender",
+                format!("the sender deleted the record: {place}"),
+            ),
             Fate::Resource(_) | Fate::Sample | Fate::Repeated | Fate::Dropped(_) => return None,
         };
         Some(Issue::new(severity, code, text).at(Position::Json(result.pointer.as_str().into())))
     }
-}
-
-impl Batch {
-    fn result(&mut self, item: usize, pointer: String, rule: String, fate: Fate) {
-        self.results.push(Reported { item, pointer, rule, fate });
-    }
-
-    /// Keeps the greater revision of one id. Two contents of one id without revisions contradict each other: the first
-    /// stays and the other waits, because arrival says nothing.
-    fn resource(&mut self, produced: Produced, revision: Option<String>) -> Fate {
-        let id = produced.identity.id.to_string();
-        let next = self.results.len();
-        let Some(known) = self.known.get_mut(&id) else {
-            self.known.insert(id.clone(), Known { resource: self.resources.len(), revision, result: next });
-            self.resources.push(produced);
-            return Fate::Resource(id);
-        };
-        let Some(kept) = self.resources.get_mut(known.resource) else { return Fate::Repeated };
-        if same_apart_from_offset(&kept.value, &produced.value) {
-            return Fate::Repeated;
-        }
-        match (&known.revision, &revision) {
-            (Some(old), Some(new)) if newer(new, old) => {
-                *kept = produced;
-                known.revision = revision;
-                let replaced = std::mem::replace(&mut known.result, next);
-                if let Some(earlier) = self.results.get_mut(replaced) {
-                    earlier.fate = Fate::Repeated;
-                }
-                Fate::Resource(id)
-            }
-            (Some(old), Some(new)) if newer(old, new) => Fate::Repeated,
-            _ => contradiction(),
-        }
-    }
-
-    fn sample(&mut self, key: SeriesKey, sample: Sample) -> Fate {
-        match self.known_samples.get(&(key.clone(), sample.at_us)) {
-            Some(known) if known.compare(sample.value).is_eq() => Fate::Repeated,
-            Some(_) => contradiction(),
-            None => {
-                self.known_samples.insert((key.clone(), sample.at_us), sample.value);
-                self.samples.push((key, sample));
-                Fate::Sample
-            }
-        }
-    }
-}
-
-fn contradiction() -> Fate {
-    let message = "two values of one device, measure and time, and no revision says which is right".to_owned();
-    Fate::Quarantined { code: "contradiction", expression: None, message }
-}
-
-/// Revisions are times or counters: numbers compare as numbers, other texts by their characters.
-fn newer(a: &str, b: &str) -> bool {
-    match (Decimal::parse(a), Decimal::parse(b)) {
-        (Some(a), Some(b)) => a.compare(b).is_gt(),
-        _ => a > b,
-    }
-}
-
-/// One instant may be told with two offsets; the first stays.
-fn same_apart_from_offset(a: &fhir_core::json::Value, b: &fhir_core::json::Value) -> bool {
-    let without_time = |value: &fhir_core::json::Value| {
-        let mut value = value.clone();
-        if let Some(map) = value.as_object_mut() {
-            map.remove("effectiveDateTime");
-            map.remove("effectivePeriod");
-        }
-        value
-    };
-    without_time(a) == without_time(b)
 }
 
 /// Reads a payload and commits it. Resolves only when it is durable, so that the sender may then be acknowledged.
@@ -376,9 +350,13 @@ pub async fn deliver(
 ) -> Result<(Receipt, Vec<Reported>), IntakeError> {
     // The port has no place for samples yet: refusing the setting is better than losing them.
     if ingest.source.dense == Dense::Samples {
-        return Err(IntakeError::Unavailable("the gateway takes no samples; set `dense` to resources".to_owned()));
+        return Err(IntakeError::Unavailable(
+            "the gateway takes no samples; set `dense` to resources".to_owned(),
+        ));
     }
-    let Prepared { intake, results, .. } = ingest.prepare(payload, directory);
+    let Prepared {
+        intake, results, ..
+    } = ingest.prepare(payload, directory);
     let receipt = gateway.commit(intake).await?;
     Ok((receipt, results))
 }

@@ -15,9 +15,18 @@ use crate::time::{self, Decided, Given, Stamp};
 /// A mark for values outside the usual bounds.
 const UNUSUAL: (&str, &str) = ("unusual-value", "Outside the usual range of the measure");
 const MANUAL: (&str, &str) = ("manual-entry", "Entered by hand");
-const CLOCK: (&str, &str) = ("clock-corrected", "The device's clock was wrong; its known error was taken off");
-const TWICE: (&str, &str) = ("time-shown-twice", "Clocks show this time twice; the earlier was taken");
-const SKIPPED: (&str, &str) = ("time-skipped", "Clocks skip this time; it was moved on by the length of the gap");
+const CLOCK: (&str, &str) = (
+    "clock-corrected",
+    "The device's clock was wrong; its known error was taken off",
+);
+const TWICE: (&str, &str) = (
+    "time-shown-twice",
+    "Clocks show this time twice; the earlier was taken",
+);
+const SKIPPED: (&str, &str) = (
+    "time-skipped",
+    "Clocks skip this time; it was moved on by the length of the gap",
+);
 
 /// Why a measurement waits: a stable code, and a sentence without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +40,10 @@ pub struct Quarantine {
 type Outcome<T> = Result<T, Quarantine>;
 
 fn held<T>(code: &'static str, message: impl Into<String>) -> Outcome<T> {
-    Err(Quarantine { code, message: message.into() })
+    Err(Quarantine {
+        code,
+        message: message.into(),
+    })
 }
 
 /// Judges one measurement received at an instant.
@@ -46,24 +58,43 @@ pub fn judge(
     received_us: i64,
 ) -> Outcome<Judged> {
     let Some(device) = measurement.device.clone() else {
-        return held("no-device", "the payload names no device, so whose measurement it is cannot be known");
+        return held(
+            "no-device",
+            "the payload names no device, so whose measurement it is cannot be known",
+        );
     };
     let mut tags = Vec::new();
-    let (start, end, association) = when(&measurement, &device, policy, source, directory, &mut tags)?;
+    let (start, end, association) =
+        when(&measurement, &device, policy, source, directory, &mut tags)?;
     let latest = end.as_ref().unwrap_or(&start).micros();
     if latest > received_us.saturating_add(source.future_us_max) {
-        return held("future", "the time lies in the future; set the device's clock, or record how it goes, and replay");
+        return held(
+            "future",
+            "the time lies in the future; set the device's clock, or record how it goes, and replay",
+        );
     }
-    if end.as_ref().is_some_and(|end| end.micros() < start.micros()) {
+    if end
+        .as_ref()
+        .is_some_and(|end| end.micros() < start.micros())
+    {
         return held("ends-before-it-starts", "the end lies before the start");
     }
     let mut notes: Vec<String> = measurement.note.iter().cloned().collect();
     let (measure, value, components) = values(&measurement, &mut tags, &mut notes)?;
+    if measure.is_of_period() && end.is_none() {
+        return held(
+            "no-period",
+            "the measure is counted over a time and the payload gives no end of it",
+        );
+    }
     if measurement.is_manual {
         tags.push(MANUAL);
     }
     if measurement.keyed == Keyed::Record && measurement.record.is_none() {
-        return held("no-record-id", "the mapping names records by their id and this one has none");
+        return held(
+            "no-record-id",
+            "the mapping names records by their id and this one has none",
+        );
     }
     Ok(Judged {
         measure,
@@ -106,15 +137,23 @@ fn when<'d>(
         ZonePolicy::Payload | ZonePolicy::Reject => None,
         ZonePolicy::Device => record.and_then(|r| r.zone).or(source.zone),
         ZonePolicy::Patient => {
-            let (rough, ..) = instant(&m.start, m.offset_minutes, own.or(Some(source.zone.unwrap_or(Tz::UTC))))?;
+            let rough_zone = own.or(source.zone).unwrap_or(Tz::UTC);
+            let (rough, ..) = instant(&m.start, m.offset_minutes, own, Some(rough_zone))?;
             find(rough.micros())?.zone.or(source.zone)
         }
     };
-    let zone = if policy == ZonePolicy::Reject { None } else { own.or(fallback) };
-    let (start, day_end, decided) = instant(&m.start, m.offset_minutes, zone)?;
+    let zone = if policy == ZonePolicy::Reject {
+        None
+    } else {
+        own.or(fallback)
+    };
+    let (start, day_end, decided) = instant(&m.start, m.offset_minutes, own, zone)?;
     tags.extend(decided.map(|d| if d == Decided::Twice { TWICE } else { SKIPPED }));
     let end = match &m.end {
-        Some(end) => Some(instant(end, m.offset_minutes, zone).map(|(stamp, day_end, _)| day_end.unwrap_or(stamp))?),
+        Some(end) => Some(
+            instant(end, m.offset_minutes, own, zone)
+                .map(|(stamp, day_end, _)| day_end.unwrap_or(stamp))?,
+        ),
         None => day_end,
     };
     let correction = record.map_or(0, |r| r.clock.correction_us(start.micros()));
@@ -130,7 +169,12 @@ fn corrected(start: Stamp, end: Option<Stamp>, correction: i64) -> Outcome<(Stam
     if correction == 0 {
         return Ok((start, end));
     }
-    let moved = |stamp: &Stamp| stamp.plus_micros(correction).map_or_else(|| held("time-range", "the corrected time is out of range"), Ok);
+    let moved = |stamp: &Stamp| {
+        stamp.plus_micros(correction).map_or_else(
+            || held("time-range", "the corrected time is out of range"),
+            Ok,
+        )
+    };
     Ok((moved(&start)?, end.as_ref().map(moved).transpose()?))
 }
 
@@ -140,53 +184,84 @@ fn own_zone(m: &Measurement) -> Outcome<Option<Tz>> {
         None => Ok(None),
         Some(name) => match name.parse::<Tz>() {
             Ok(zone) => Ok(Some(zone)),
-            Err(_) => held("zone-unknown", "the zone beside the time is not a zone name like Europe/Berlin"),
+            Err(_) => held(
+                "zone-unknown",
+                "the zone beside the time is not a zone name like Europe/Berlin",
+            ),
         },
     }
 }
 
 /// The instant, the end when a whole day is meant, and what a clock change decided.
-fn instant(given: &Given, offset: Option<i32>, zone: Option<Tz>) -> Outcome<(Stamp, Option<Stamp>, Option<Decided>)> {
-    let no_zone = || held("no-zone", "the time has no offset and the mapping's zone policy gives none");
-    let out_of_range = || held("time-range", "the time cannot be written as a FHIR dateTime");
+fn instant(
+    given: &Given,
+    offset: Option<i32>,
+    own: Option<Tz>,
+    zone: Option<Tz>,
+) -> Outcome<(Stamp, Option<Stamp>, Option<Decided>)> {
+    let no_zone = || {
+        held(
+            "no-zone",
+            "the time has no offset and the mapping's zone policy gives none",
+        )
+    };
+    let out_of_range = || {
+        held(
+            "time-range",
+            "the time cannot be written as a FHIR dateTime",
+        )
+    };
     match (given, offset, zone) {
-        // The instant is certain; offset or zone only say how the person's clocks showed it.
-        (Given::Instant(stamp), offset, zone) if stamp.offset_minutes() == 0 => {
-            let seen = match (offset, zone) {
+        (Given::Instant(stamp), ..) => Ok((stamp.clone(), None, None)),
+        // The instant is certain; what the payload says beside it is how the person's clocks showed it.
+        (Given::Count(stamp), offset, _) => {
+            let seen = match (offset, own) {
                 (Some(offset), _) => stamp.seen_at_offset(offset),
                 (None, Some(zone)) => stamp.seen_in(zone),
                 (None, None) => Some(stamp.clone()),
             };
             seen.map_or_else(out_of_range, |stamp| Ok((stamp, None, None)))
         }
-        (Given::Instant(stamp), ..) => Ok((stamp.clone(), None, None)),
-        (Given::Wall(local), Some(offset), _) => {
-            local.clone().at_offset(offset).map_or_else(out_of_range, |stamp| Ok((stamp, None, None)))
-        }
+        (Given::Wall(local), Some(offset), _) => local
+            .clone()
+            .at_offset(offset)
+            .map_or_else(out_of_range, |stamp| Ok((stamp, None, None))),
         (Given::Wall(local), None, Some(zone)) => {
             let found = local.clone().in_zone(zone);
             found.map_or_else(out_of_range, |(stamp, decided)| Ok((stamp, None, decided)))
         }
-        (Given::Day(day), _, Some(zone)) => {
-            time::day_in(*day, zone).map_or_else(out_of_range, |(start, end)| Ok((start, Some(end), None)))
-        }
+        (Given::Day(day), _, Some(zone)) => time::day_in(*day, zone)
+            .map_or_else(out_of_range, |(start, end)| Ok((start, Some(end), None))),
         (Given::Wall(_), None, None) | (Given::Day(_), _, None) => no_zone(),
     }
 }
 
-type Values = (&'static Measure, Option<JudgedAmount>, Vec<(&'static Measure, JudgedAmount)>);
+type Values = (
+    &'static Measure,
+    Option<JudgedAmount>,
+    Vec<(&'static Measure, JudgedAmount)>,
+);
 
-fn values(m: &Measurement, tags: &mut Vec<(&'static str, &'static str)>, notes: &mut Vec<String>) -> Outcome<Values> {
+fn values(
+    m: &Measurement,
+    tags: &mut Vec<(&'static str, &'static str)>,
+    notes: &mut Vec<String>,
+) -> Outcome<Values> {
     if let Some(panel) = measure::measure(&m.measure, "") {
         let mut components = Vec::new();
         for reading in &m.readings {
-            let absent_measure = measure::measures().iter().find(|c| c.name == reading.component);
-            let (component, amount) = amount(&reading.component, reading, absent_measure, tags, notes)?;
+            let absent_measure = measure::measures()
+                .iter()
+                .find(|c| c.name == reading.component);
+            let (component, amount) =
+                amount(&reading.component, reading, absent_measure, tags, notes)?;
             components.push((component, amount));
         }
         return Ok((panel, None, components));
     }
-    let Some(reading) = m.readings.first() else { return held("no-value", "the measurement has no value") };
+    let Some(reading) = m.readings.first() else {
+        return held("no-value", "the measurement has no value");
+    };
     let any = measure::measures().iter().find(|row| row.name == m.measure);
     let (measure, amount) = amount(&m.measure, reading, any, tags, notes)?;
     Ok((measure, Some(amount), Vec::new()))
@@ -202,12 +277,23 @@ fn amount(
     let (comparator, value) = match &reading.value {
         Amount::Number { comparator, value } => (*comparator, *value),
         Amount::Absent(reason) => {
-            let Some(measure) = any else { return held("measure-unknown", "the measure is not in the table") };
-            return Ok((measure, JudgedAmount { amount: Amount::Absent(reason.clone()), unit: "" }));
+            let Some(measure) = any else {
+                return held("measure-unknown", "the measure is not in the table");
+            };
+            return Ok((
+                measure,
+                JudgedAmount {
+                    amount: Amount::Absent(reason.clone()),
+                    unit: "",
+                },
+            ));
         }
     };
     let Some(fitted) = measure::fit(name, value, &reading.unit) else {
-        return held("unit", "the unit is none the measure has, and no exact conversion leads to one");
+        return held(
+            "unit",
+            "the unit is none the measure has, and no exact conversion leads to one",
+        );
     };
     match fitted.measure.plausibility(fitted.value) {
         Plausibility::Usual => {}
@@ -217,12 +303,24 @@ fn amount(
             }
         }
         Plausibility::Impossible => {
-            return held("implausible", "the value lies outside what the measure can be; a sentinel or a wrong unit");
+            return held(
+                "implausible",
+                "the value lies outside what the measure can be; a sentinel or a wrong unit",
+            );
         }
     }
     if fitted.rounded {
         notes.push(format!("{name} was sent as {value} {}", reading.unit));
     }
-    let amount = Amount::Number { comparator, value: fitted.value };
-    Ok((fitted.measure, JudgedAmount { amount, unit: fitted.measure.unit }))
+    let amount = Amount::Number {
+        comparator,
+        value: fitted.value,
+    };
+    Ok((
+        fitted.measure,
+        JudgedAmount {
+            amount,
+            unit: fitted.measure.unit,
+        },
+    ))
 }

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod anomaly;
 pub mod association;
+mod batch;
 pub mod clock;
 pub mod decimal;
 pub mod gatt;

@@ -66,10 +66,16 @@ pub enum Plausibility {
 }
 
 impl Measure {
+    /// True for what is counted or lasts: it is of a time from and to, never of an instant.
+    pub fn is_of_period(&self) -> bool {
+        self.category == "activity"
+    }
+
     /// Compares a value with the bounds.
     pub fn plausibility(&self, value: Decimal) -> Plausibility {
         let outside = |bounds: &(Decimal, Decimal)| {
-            value.compare(bounds.0) == Ordering::Less || value.compare(bounds.1) == Ordering::Greater
+            value.compare(bounds.0) == Ordering::Less
+                || value.compare(bounds.1) == Ordering::Greater
         };
         if self.hard.as_ref().is_some_and(outside) {
             Plausibility::Impossible
@@ -84,7 +90,13 @@ impl Measure {
 /// All rows.
 pub fn measures() -> &'static [Measure] {
     static ROWS: OnceLock<Vec<Measure>> = OnceLock::new();
-    ROWS.get_or_init(|| TABLE.lines().filter(|l| !l.starts_with('#') && !l.starts_with("measure\t")).filter_map(row).collect())
+    ROWS.get_or_init(|| {
+        TABLE
+            .lines()
+            .filter(|l| !l.starts_with('#') && !l.starts_with("measure\t"))
+            .filter_map(row)
+            .collect()
+    })
 }
 
 /// The row of a measure in a unit.
@@ -111,12 +123,23 @@ pub struct InTable {
 /// Finds the row for a value, converting the unit when the measure has none of its own for it.
 pub fn fit(name: &str, value: Decimal, unit: &str) -> Option<InTable> {
     if let Some(measure) = measure(name, unit) {
-        return Some(InTable { measure, value, rounded: false });
+        return Some(InTable {
+            measure,
+            value,
+            rounded: false,
+        });
     }
-    measures().iter().filter(|m| m.name == name).find_map(|measure| {
-        let (value, rounded) = convert(value, unit, measure.unit)?;
-        Some(InTable { measure, value, rounded })
-    })
+    measures()
+        .iter()
+        .filter(|m| m.name == name)
+        .find_map(|measure| {
+            let (value, rounded) = convert(value, unit, measure.unit)?;
+            Some(InTable {
+                measure,
+                value,
+                rounded,
+            })
+        })
 }
 
 /// UCUM's own definitions, so that each is exact: 1 m[Hg] = 133.322 kPa, 1 cal = 4.184 J.
@@ -139,7 +162,10 @@ fn convert(value: Decimal, from: &str, to: &str) -> Option<(Decimal, bool)> {
 /// The UCUM code for what vendors call a unit; `None` when there is no doubt-free one.
 pub fn ucum(vendor: &str) -> Option<&'static str> {
     let known = [
-        ("/min", "/min count/min bpm beats/min beats/minute breaths/min breaths/minute BPM {beats}/min 1/min"),
+        (
+            "/min",
+            "/min count/min bpm beats/min beats/minute breaths/min breaths/minute BPM {beats}/min 1/min",
+        ),
         ("mm[Hg]", "mm[Hg] mmHg mmhg MMHG"),
         ("kPa", "kPa"),
         ("%", "% percent pct"),
@@ -166,15 +192,30 @@ pub fn ucum(vendor: &str) -> Option<&'static str> {
         ("{steps}", "{steps} steps step"),
         ("L/min", "L/min"),
     ];
-    known.iter().find(|(_, names)| names.split(' ').any(|n| n == vendor.trim())).map(|(code, _)| *code)
+    known
+        .iter()
+        .find(|(_, names)| names.split(' ').any(|n| n == vendor.trim()))
+        .map(|(code, _)| *code)
 }
 
 fn row(line: &'static str) -> Option<Measure> {
     let mut cells = line.split('\t');
     let mut cell = || cells.next();
-    let (name, unit, part_of, codings, category, profile, hard, soft, mode) =
-        (cell()?, cell()?, cell()?, cell()?, cell()?, cell()?, cell()?, cell()?, cell()?);
-    let codings = codings.split("; ").filter_map(|c| c.split_once(' ')).map(|(code, display)| Coding { code, display });
+    let (name, unit, part_of, codings, category, profile, hard, soft, mode) = (
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+        cell()?,
+    );
+    let codings = codings
+        .split("; ")
+        .filter_map(|c| c.split_once(' '))
+        .map(|(code, display)| Coding { code, display });
     Some(Measure {
         name,
         unit,
@@ -184,7 +225,11 @@ fn row(line: &'static str) -> Option<Measure> {
         profile: (!profile.is_empty()).then(|| format!("{PROFILE_BASE}{profile}")),
         hard: bounds(hard),
         soft: bounds(soft),
-        mode: if mode == "series" { Mode::Series } else { Mode::Spot },
+        mode: if mode == "series" {
+            Mode::Series
+        } else {
+            Mode::Spot
+        },
     })
 }
 
@@ -207,8 +252,16 @@ mod tests {
         assert_eq!(measures().len(), lines);
         for m in measures() {
             assert!(!m.codings.is_empty(), "{}", m.name);
-            assert!(m.part_of.is_empty() != m.category.is_empty(), "{}: a component has no category", m.name);
-            assert!(m.unit.is_empty() || m.hard.is_some() && m.soft.is_some(), "{}", m.name);
+            assert!(
+                m.part_of.is_empty() != m.category.is_empty(),
+                "{}: a component has no category",
+                m.name
+            );
+            assert!(
+                m.unit.is_empty() || m.hard.is_some() && m.soft.is_some(),
+                "{}",
+                m.name
+            );
             assert!(m.part_of.is_empty() || is_known(m.part_of), "{}", m.name);
         }
     }
@@ -216,7 +269,12 @@ mod tests {
     /// R4's oxygensat profile asks for 2708-6, the pulse oximeter's own code stands beside it.
     #[test]
     fn oxygen_saturation_has_both_codes() {
-        let codes: Vec<_> = measure("oxygen-saturation", "%").expect("row").codings.iter().map(|c| c.code).collect();
+        let codes: Vec<_> = measure("oxygen-saturation", "%")
+            .expect("row")
+            .codings
+            .iter()
+            .map(|c| c.code)
+            .collect();
         assert_eq!(codes, ["2708-6", "59408-5"]);
     }
 
@@ -226,13 +284,28 @@ mod tests {
         for (name, value, unit, expected, in_unit, rounded) in [
             ("body-height", "1.750", "m", "175.0", "cm", false),
             ("body-weight", "74126", "g", "74.126", "kg", false),
-            ("body-weight", "157.00", "[lb_av]", "157.00", "[lb_av]", false),
+            (
+                "body-weight",
+                "157.00",
+                "[lb_av]",
+                "157.00",
+                "[lb_av]",
+                false,
+            ),
             ("systolic", "16.0", "kPa", "120.01", "mm[Hg]", true),
             ("body-weight", "11", "[stone_av]", "154", "[lb_av]", false),
         ] {
             let fitted = fit(name, d(value), unit).expect(name);
-            let got = (fitted.value.to_string(), fitted.measure.unit, fitted.rounded);
-            assert_eq!(got, (expected.to_owned(), in_unit, rounded), "{name} {value} {unit}");
+            let got = (
+                fitted.value.to_string(),
+                fitted.measure.unit,
+                fitted.rounded,
+            );
+            assert_eq!(
+                got,
+                (expected.to_owned(), in_unit, rounded),
+                "{name} {value} {unit}"
+            );
         }
         assert_eq!(fit("glucose-meter", d("5"), "g"), None);
         assert_eq!(fit("body-temperature", d("37"), "C"), None);
@@ -240,7 +313,14 @@ mod tests {
 
     #[test]
     fn vendors_units_are_no_ucum() {
-        for (vendor, code) in [("count/min", Some("/min")), ("mmHg", Some("mm[Hg]")), ("degC", Some("Cel")), ("C", None), ("IU", None), ("", None)] {
+        for (vendor, code) in [
+            ("count/min", Some("/min")),
+            ("mmHg", Some("mm[Hg]")),
+            ("degC", Some("Cel")),
+            ("C", None),
+            ("IU", None),
+            ("", None),
+        ] {
             assert_eq!(ucum(vendor), code, "{vendor}");
         }
     }
@@ -249,7 +329,12 @@ mod tests {
     #[test]
     fn bounds_decide() {
         let weight = measure("body-weight", "kg").expect("row");
-        for (value, expected) in [("0", Plausibility::Impossible), ("1.9", Plausibility::Unusual), ("70.0", Plausibility::Usual), ("701", Plausibility::Impossible)] {
+        for (value, expected) in [
+            ("0", Plausibility::Impossible),
+            ("1.9", Plausibility::Unusual),
+            ("70.0", Plausibility::Usual),
+            ("701", Plausibility::Impossible),
+        ] {
             assert_eq!(weight.plausibility(d(value)), expected, "{value}");
         }
     }

@@ -80,7 +80,10 @@ impl Amount {
             .into_iter()
             .find_map(|c| Some((c, text.strip_prefix(c)?)))
             .unwrap_or(("", text));
-        Some(Amount::Number { comparator, value: Decimal::parse(digits)? })
+        Some(Amount::Number {
+            comparator,
+            value: Decimal::parse(digits)?,
+        })
     }
 }
 
@@ -89,17 +92,25 @@ impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.measure)?;
         for reading in &self.readings {
-            let equals = if reading.component.is_empty() { "" } else { "=" };
+            let equals = if reading.component.is_empty() {
+                ""
+            } else {
+                "="
+            };
             match &reading.value {
                 Amount::Number { comparator, value } => {
-                    write!(f, " {}{equals}{comparator}{value} {}", reading.component, reading.unit)?;
+                    write!(
+                        f,
+                        " {}{equals}{comparator}{value} {}",
+                        reading.component, reading.unit
+                    )?;
                 }
                 Amount::Absent(reason) => write!(f, " {}{equals}({reason})", reading.component)?,
             }
         }
         for (name, given) in [("at", Some(&self.start)), ("until", self.end.as_ref())] {
             match given {
-                Some(Given::Instant(stamp)) => write!(f, " {name} {stamp}")?,
+                Some(Given::Instant(stamp) | Given::Count(stamp)) => write!(f, " {name} {stamp}")?,
                 Some(Given::Wall(local)) => write!(f, " {name} {local} on the wall")?,
                 Some(Given::Day(day)) => write!(f, " {name} {day}")?,
                 None => {}
@@ -108,12 +119,24 @@ impl fmt::Display for Measurement {
         if let Some(minutes) = self.offset_minutes {
             write!(f, " offset={minutes}")?;
         }
-        let texts = [("zone", &self.zone), ("device", &self.device), ("user", &self.user), ("record", &self.record)];
-        for (name, text) in texts.into_iter().chain([("revision", &self.revision), ("note", &self.note)]) {
+        let texts = [
+            ("zone", &self.zone),
+            ("device", &self.device),
+            ("user", &self.user),
+            ("record", &self.record),
+        ];
+        for (name, text) in texts
+            .into_iter()
+            .chain([("revision", &self.revision), ("note", &self.note)])
+        {
             if let Some(text) = text {
                 write!(f, " {name}={text}")?;
             }
         }
-        if self.is_manual { f.write_str(" by hand") } else { Ok(()) }
+        if self.is_manual {
+            f.write_str(" by hand")
+        } else {
+            Ok(())
+        }
     }
 }

@@ -18,8 +18,8 @@ use adapters::{Adapter, Gateway, IntakeError, Running, Stop};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    AsyncClient, ConnectReturnCode, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -98,12 +98,21 @@ impl Adapter for MqttAdapter {
             let (client, events) = AsyncClient::new(self.settings.options(), REQUESTS_MAX);
             let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
             let reading = tokio::spawn(read(events, sender, stop.clone()));
-            let worker = Worker { adapter: *self, gateway, client, generation: 0, held: HashSet::new() };
+            let worker = Worker {
+                adapter: *self,
+                gateway,
+                client,
+                generation: 0,
+                held: HashSet::new(),
+            };
             let finished = tokio::spawn(async move {
                 worker.run(receiver, stop).await;
                 let _ = reading.await;
             });
-            Ok(Running { address: None, finished })
+            Ok(Running {
+                address: None,
+                finished,
+            })
         })
     }
 }
@@ -119,7 +128,9 @@ impl Settings {
             options.set_credentials(user, password);
         }
         if let Some(tls) = &self.tls {
-            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(tls))));
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(
+                Arc::clone(tls),
+            )));
         }
         options
     }
@@ -132,7 +143,9 @@ impl Settings {
 
 /// The topic filter of a shared subscription.
 fn plain_filter(filter: &str) -> &str {
-    let shared = filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    let shared = filter
+        .strip_prefix("$share/")
+        .and_then(|rest| rest.split_once('/'));
     shared.map_or(filter, |(_, filter)| filter)
 }
 
@@ -153,7 +166,9 @@ async fn read(mut events: EventLoop, sender: mpsc::Sender<Told>, mut stop: Stop)
                 Told::Connected
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => Told::Received(publish),
-            Ok(Event::Incoming(Packet::SubAck(ack))) if ack.return_codes.contains(&SubscribeReasonCode::Failure) => {
+            Ok(Event::Incoming(Packet::SubAck(ack)))
+                if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
+            {
                 Told::SubscriptionRefused
             }
             Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => return,
@@ -180,7 +195,9 @@ fn kind(error: &rumqttc::ConnectionError) -> &'static str {
         rumqttc::ConnectionError::Io(_) => "io",
         rumqttc::ConnectionError::Tls(_) => "tls",
         rumqttc::ConnectionError::ConnectionRefused(_) => "refused by the broker",
-        rumqttc::ConnectionError::NetworkTimeout | rumqttc::ConnectionError::FlushTimeout => "timeout",
+        rumqttc::ConnectionError::NetworkTimeout | rumqttc::ConnectionError::FlushTimeout => {
+            "timeout"
+        }
         _ => "protocol",
     }
 }
@@ -234,12 +251,19 @@ impl Worker {
                 self.generation += 1;
                 info!("MQTT connected");
                 for subscription in &self.adapter.settings.subscriptions {
-                    if self.client.subscribe(&subscription.filter, QoS::AtLeastOnce).await.is_err() {
+                    if self
+                        .client
+                        .subscribe(&subscription.filter, QoS::AtLeastOnce)
+                        .await
+                        .is_err()
+                    {
                         error!("MQTT subscription could not be sent");
                     }
                 }
             }
-            Told::SubscriptionRefused => error!("the broker refuses a subscription; check the user's rights"),
+            Told::SubscriptionRefused => {
+                error!("the broker refuses a subscription; check the user's rights")
+            }
             Told::Received(publish) => self.received(publish, under_way, stop).await,
         }
     }
@@ -258,7 +282,11 @@ impl Worker {
         };
         let directory = (self.adapter.directories)();
         let intake = ingest.prepare(&payload, &directory).intake;
-        let keys: Vec<String> = intake.resources.iter().map(|r| r.identity.reference()).collect();
+        let keys: Vec<String> = intake
+            .resources
+            .iter()
+            .map(|r| r.identity.reference())
+            .collect();
         while keys.iter().any(|key| self.held.contains(key)) {
             match under_way.next().await {
                 Some(done) => self.acknowledge(done).await,
@@ -266,10 +294,16 @@ impl Worker {
             }
         }
         self.held.extend(keys.iter().cloned());
-        let (gateway, generation, stop) = (Arc::clone(&self.gateway), self.generation, stop.clone());
+        let (gateway, generation, stop) =
+            (Arc::clone(&self.gateway), self.generation, stop.clone());
         under_way.push_back(Box::pin(async move {
             let is_kept = commit(&*gateway, intake, stop).await;
-            Done { publish, generation, keys, is_kept }
+            Done {
+                publish,
+                generation,
+                keys,
+                is_kept,
+            }
         }));
     }
 
@@ -292,7 +326,10 @@ async fn commit(gateway: &dyn Gateway, intake: adapters::Intake, mut stop: Stop)
             // Invalid: the server has kept the message with the reason, so sending it again would change nothing.
             Ok(_) | Err(IntakeError::Invalid(_)) => return true,
             Err(IntakeError::Overloaded | IntakeError::Unavailable(_)) => {
-                warn!(pause_ms, "a message from MQTT waits: the store took nothing");
+                warn!(
+                    pause_ms,
+                    "a message from MQTT waits: the store took nothing"
+                );
                 tokio::select! {
                     () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
                     () = stop.asked() => return false,

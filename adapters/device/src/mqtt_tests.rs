@@ -24,7 +24,10 @@ fn broker_wanted() -> bool {
     if std::env::var("STOKER_TEST_SKIP_MOSQUITTO").is_ok_and(|v| v == "1") {
         return false;
     }
-    assert!(Path::new(BROKER).exists(), "{BROKER} is missing: install mosquitto or set STOKER_TEST_SKIP_MOSQUITTO=1");
+    assert!(
+        Path::new(BROKER).exists(),
+        "{BROKER} is missing: install mosquitto or set STOKER_TEST_SKIP_MOSQUITTO=1"
+    );
     true
 }
 
@@ -37,20 +40,32 @@ struct Broker {
 impl Broker {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let port = TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .expect("port")
+            .local_addr()
+            .expect("address")
+            .port();
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), text).expect("configuration");
         let child = Self::spawn(&folder);
-        Self { child, folder, port }
+        Self {
+            child,
+            folder,
+            port,
+        }
     }
 
     fn spawn(folder: &tempfile::TempDir) -> Child {
         let mut command = Command::new(BROKER);
         command.arg("-c").arg(folder.path().join("mosquitto.conf"));
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("broker starts")
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("broker starts")
     }
 
     fn kill_and_restart(&mut self) {
@@ -79,13 +94,21 @@ impl MemoryGateway {
     fn new(failures: usize, permits: usize) -> Arc<Self> {
         let (count, _) = watch::channel(0);
         let (kept, failures) = (Mutex::default(), Mutex::new(failures));
-        Arc::new(Self { kept, count, failures, permits: Semaphore::new(permits) })
+        Arc::new(Self {
+            kept,
+            count,
+            failures,
+            permits: Semaphore::new(permits),
+        })
     }
 
     async fn has(&self, wanted: usize) {
         let mut count = self.count.subscribe();
         let reached = count.wait_for(|count| *count >= wanted);
-        tokio::time::timeout(Duration::from_secs(PATIENCE_S), reached).await.expect("in time").expect("counted");
+        tokio::time::timeout(Duration::from_secs(PATIENCE_S), reached)
+            .await
+            .expect("in time")
+            .expect("counted");
     }
 }
 
@@ -101,10 +124,18 @@ impl Gateway for MemoryGateway {
                     return Err(IntakeError::Overloaded);
                 }
             }
-            let repeat = !self.kept.lock().expect("lock").insert(intake.dedupe.control_id);
+            let repeat = !self
+                .kept
+                .lock()
+                .expect("lock")
+                .insert(intake.dedupe.control_id);
             let count = self.kept.lock().expect("lock").len();
             self.count.send_replace(count);
-            Ok(Receipt { message_id: "m".into(), repeat, outcome: Outcome::Processed })
+            Ok(Receipt {
+                message_id: "m".into(),
+                repeat,
+                outcome: Outcome::Processed,
+            })
         })
     }
 }
@@ -112,7 +143,11 @@ impl Gateway for MemoryGateway {
 fn adapter(port: u16) -> Box<MqttAdapter> {
     let library = mappings::Library::embedded().expect("library");
     let observer = Observer::new(&library, "test").expect("mapping");
-    let mapping = payload::embedded().expect("mappings").into_iter().find(|m| m.id == "generic-json").expect("mapping");
+    let mapping = payload::embedded()
+        .expect("mappings")
+        .into_iter()
+        .find(|m| m.id == "generic-json")
+        .expect("mapping");
     let source = Source {
         feed: "mqtt".into(),
         device_system: "urn:example:devices".into(),
@@ -121,7 +156,13 @@ fn adapter(port: u16) -> Box<MqttAdapter> {
         dense: Dense::Resources,
     };
     let mut directory = Directory::default();
-    let period = Association { user: None, patient: "Patient/a".into(), zone: None, start_us: 0, end_us: None };
+    let period = Association {
+        user: None,
+        patient: "Patient/a".into(),
+        zone: None,
+        start_us: 0,
+        end_us: None,
+    };
     directory.insert("d1", DeviceRecord::default(), vec![period]);
     let directory = Arc::new(directory);
     Box::new(MqttAdapter {
@@ -134,7 +175,11 @@ fn adapter(port: u16) -> Box<MqttAdapter> {
             tls: None,
             subscriptions: vec![Subscription {
                 filter: "ward/+/vitals".into(),
-                ingest: Arc::new(Ingest { source, mapping, observer }),
+                ingest: Arc::new(Ingest {
+                    source,
+                    mapping,
+                    observer,
+                }),
             }],
             window: WINDOW_DEFAULT,
         },
@@ -146,11 +191,15 @@ fn adapter(port: u16) -> Box<MqttAdapter> {
 /// Publishes messages and waits until the broker has acknowledged each.
 async fn publish(port: u16, numbers: std::ops::Range<usize>) {
     let wanted = numbers.len();
-    let (client, mut events) = AsyncClient::new(MqttOptions::new("publisher", "127.0.0.1", port), 16);
+    let (client, mut events) =
+        AsyncClient::new(MqttOptions::new("publisher", "127.0.0.1", port), 16);
     let sending = tokio::spawn(async move {
         for n in numbers {
             let text = format!(r#"{{"deviceId":"d1","t":"2026-03-01T09:00:00.{n:06}Z","hr":60}}"#);
-            client.publish("ward/7/vitals", QoS::AtLeastOnce, false, text).await.expect("sent");
+            client
+                .publish("ward/7/vitals", QoS::AtLeastOnce, false, text)
+                .await
+                .expect("sent");
         }
         client
     });
@@ -164,19 +213,27 @@ async fn publish(port: u16, numbers: std::ops::Range<usize>) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(PATIENCE_S), all).await.expect("published in time");
+    tokio::time::timeout(Duration::from_secs(PATIENCE_S), all)
+        .await
+        .expect("published in time");
     drop(sending.await.expect("sent"));
 }
 
 async fn finish(running: Running, handle: StopHandle) {
     handle.stop();
-    tokio::time::timeout(Duration::from_secs(PATIENCE_S), running.finished).await.expect("stops").expect("ends well");
+    tokio::time::timeout(Duration::from_secs(PATIENCE_S), running.finished)
+        .await
+        .expect("stops")
+        .expect("ends well");
 }
 
 /// Subscribes once, so that the broker holds a session for what is published afterwards.
 async fn session(port: u16) {
     let (client, mut events) = AsyncClient::new(adapter(port).settings.options(), 16);
-    client.subscribe("ward/+/vitals", QoS::AtLeastOnce).await.expect("asked");
+    client
+        .subscribe("ward/+/vitals", QoS::AtLeastOnce)
+        .await
+        .expect("asked");
     let subscribed = async {
         loop {
             match events.poll().await {
@@ -186,9 +243,14 @@ async fn session(port: u16) {
             }
         }
         client.disconnect().await.expect("asked");
-        while !matches!(events.poll().await, Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) | Err(_)) {}
+        while !matches!(
+            events.poll().await,
+            Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) | Err(_)
+        ) {}
     };
-    tokio::time::timeout(Duration::from_secs(PATIENCE_S), subscribed).await.expect("subscribed in time");
+    tokio::time::timeout(Duration::from_secs(PATIENCE_S), subscribed)
+        .await
+        .expect("subscribed in time");
 }
 
 /// Verifies: SRS-002, SRS-016, RC-006
@@ -201,7 +263,10 @@ async fn everything_published_is_kept_once_through_overload() {
     session(broker.port).await;
     let gateway = MemoryGateway::new(3, 100_000);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port).start(Arc::clone(&gateway) as Arc<dyn Gateway>, stop).await.expect("starts");
+    let running = adapter(broker.port)
+        .start(Arc::clone(&gateway) as Arc<dyn Gateway>, stop)
+        .await
+        .expect("starts");
     publish(broker.port, 0..2_000).await;
     gateway.has(2_000).await;
     finish(running, handle).await;
@@ -219,7 +284,10 @@ async fn what_was_not_committed_comes_again_after_a_crash() {
     // This store takes 10 messages and then hangs; its adapter is torn down as a crash would.
     let stuck = MemoryGateway::new(0, 10);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port).start(Arc::clone(&stuck) as Arc<dyn Gateway>, stop).await.expect("starts");
+    let running = adapter(broker.port)
+        .start(Arc::clone(&stuck) as Arc<dyn Gateway>, stop)
+        .await
+        .expect("starts");
     publish(broker.port, 0..50).await;
     stuck.has(10).await;
     running.finished.abort();
@@ -228,12 +296,18 @@ async fn what_was_not_committed_comes_again_after_a_crash() {
     broker.kill_and_restart();
     let healthy = MemoryGateway::new(0, 100_000);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port).start(Arc::clone(&healthy) as Arc<dyn Gateway>, stop).await.expect("starts");
+    let running = adapter(broker.port)
+        .start(Arc::clone(&healthy) as Arc<dyn Gateway>, stop)
+        .await
+        .expect("starts");
     publish(broker.port, 50..60).await;
     let all = async {
         loop {
             let seen: HashSet<String> = {
-                let (a, b) = (stuck.kept.lock().expect("lock"), healthy.kept.lock().expect("lock"));
+                let (a, b) = (
+                    stuck.kept.lock().expect("lock"),
+                    healthy.kept.lock().expect("lock"),
+                );
                 a.union(&b).cloned().collect()
             };
             if seen.len() >= 60 {
@@ -243,7 +317,9 @@ async fn what_was_not_committed_comes_again_after_a_crash() {
             let _ = count.changed().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(PATIENCE_S), all).await.expect("all came again");
+    tokio::time::timeout(Duration::from_secs(PATIENCE_S), all)
+        .await
+        .expect("all came again");
     finish(running, handle).await;
 }
 

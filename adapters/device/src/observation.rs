@@ -68,7 +68,10 @@ impl Observer {
     /// An observer with the library's mapping for measurements; `None` when the library has none.
     pub fn new(library: &Library, id_namespace: &str) -> Option<Self> {
         let mapping = library.mapping_for(&Select::Device { kind: KIND })?;
-        let context = Context { id_namespace: id_namespace.to_owned(), ..Context::default() };
+        let context = Context {
+            id_namespace: id_namespace.to_owned(),
+            ..Context::default()
+        };
         Some(Self { mapping, context })
     }
 
@@ -84,12 +87,19 @@ impl Observer {
     pub fn observe(&self, judged: &Judged) -> Result<Produced, String> {
         let text = judged.to_value().to_bytes();
         let document = Document::parse(&text).map_err(|e| e.to_string())?;
-        let output = self.mapping.run(&SourceTree::Json(document), &self.context).map_err(|e| e.to_string())?;
+        let output = self
+            .mapping
+            .run(&SourceTree::Json(document), &self.context)
+            .map_err(|e| e.to_string())?;
         // An issue here is an element that silently stayed empty: half an Observation is not stored.
         if let Some(issue) = output.issues.first() {
             return Err(issue.to_string());
         }
-        output.resources.into_iter().next().ok_or_else(|| "the mapping gave no resource".to_owned())
+        output
+            .resources
+            .into_iter()
+            .next()
+            .ok_or_else(|| "the mapping gave no resource".to_owned())
     }
 }
 
@@ -98,7 +108,10 @@ impl Judged {
         let m = self.measure;
         let mut map = Map::new();
         let mut identity = Map::new();
-        identity.insert("device", Value::from(format!("{}|{}", self.device_system, self.device)));
+        identity.insert(
+            "device",
+            Value::from(format!("{}|{}", self.device_system, self.device)),
+        );
         identity.insert("measure", Value::from(m.name));
         if !self.keyed_by_record {
             identity.insert("instant", Value::from(self.start.micros().to_string()));
@@ -126,9 +139,15 @@ impl Judged {
             map.insert("value", value.to_value());
         }
         let component = |(m, amount): &(&Measure, JudgedAmount)| {
-            Value::object([("codings", codings(&m.codings)), ("value", amount.to_value())])
+            Value::object([
+                ("codings", codings(&m.codings)),
+                ("value", amount.to_value()),
+            ])
         };
-        map.insert("components", Value::Array(self.components.iter().map(component).collect()));
+        map.insert(
+            "components",
+            Value::Array(self.components.iter().map(component).collect()),
+        );
         let mut device = Map::new();
         device.insert("system", Value::from(self.device_system.as_str()));
         device.insert("value", Value::from(self.device.as_str()));
@@ -139,7 +158,10 @@ impl Judged {
         if let Some(revision) = &self.revision {
             map.insert("revision", Value::from(revision.as_str()));
         }
-        let tags = self.tags.iter().map(|(code, display)| texts(&[("code", code), ("display", display)]));
+        let tags = self
+            .tags
+            .iter()
+            .map(|(code, display)| texts(&[("code", code), ("display", display)]));
         map.insert("tags", Value::Array(tags.collect()));
         let notes = self.notes.iter().map(|text| texts(&[("text", text)]));
         map.insert("notes", Value::Array(notes.collect()));
@@ -172,9 +194,18 @@ impl JudgedAmount {
 }
 
 fn codings(codings: &[Coding]) -> Value {
-    Value::Array(codings.iter().map(|c| texts(&[("code", c.code), ("display", c.display)])).collect())
+    Value::Array(
+        codings
+            .iter()
+            .map(|c| texts(&[("code", c.code), ("display", c.display)]))
+            .collect(),
+    )
 }
 
 fn texts(members: &[(&str, &str)]) -> Value {
-    Value::object(members.iter().map(|(name, text)| (*name, Value::from(*text))))
+    Value::object(
+        members
+            .iter()
+            .map(|(name, text)| (*name, Value::from(*text))),
+    )
 }

@@ -89,7 +89,9 @@ pub fn bucket(samples: &[Sample], unit: &str) -> Option<Bucket> {
         [a, b] => b.at_us.checked_sub(a.at_us).filter(|gap| *gap > 0),
         _ => None,
     });
-    let period_us = gaps.clone().try_fold(0, |divisor, gap| gap.map(|gap| greatest_divisor(divisor, gap)))?;
+    let period_us = gaps.clone().try_fold(0, |divisor, gap| {
+        gap.map(|gap| greatest_divisor(divisor, gap))
+    })?;
     if period_us == 0 || (last.at_us - first.at_us) / period_us >= SLOTS_MAX {
         return None;
     }
@@ -115,7 +117,9 @@ fn sampled_data(data: &str, period_us: i64, unit: &str) -> Option<Value> {
         ("code", Value::from(unit)),
     ]);
     let period = Decimal::new(i128::from(period_us), 3);
-    let period = period.whole().map_or_else(|| period.to_string(), |whole| whole.to_string());
+    let period = period
+        .whole()
+        .map_or_else(|| period.to_string(), |whole| whole.to_string());
     let mut map = Map::new();
     map.insert("origin", origin);
     map.insert("period", number(&period)?);
@@ -125,7 +129,11 @@ fn sampled_data(data: &str, period_us: i64, unit: &str) -> Option<Value> {
 }
 
 fn greatest_divisor(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { greatest_divisor(b, a % b) }
+    if b == 0 {
+        a
+    } else {
+        greatest_divisor(b, a % b)
+    }
 }
 
 #[cfg(test)]
@@ -146,9 +154,19 @@ mod tests {
     /// Verifies: SRS-001, RC-001
     #[test]
     fn a_bucket_keeps_digits_instants_and_gaps() {
-        let bucket = bucket(&samples(&[(0, "61"), (1_000, "61.50"), (4_000, "62.0")]), "/min").expect("grid");
-        assert_eq!(bucket.data.get("data").and_then(Value::as_str), Some("61 61.50 E E 62.0"));
-        assert_eq!(bucket.data.get("period").and_then(Value::number_text), Some("1000"));
+        let bucket = bucket(
+            &samples(&[(0, "61"), (1_000, "61.50"), (4_000, "62.0")]),
+            "/min",
+        )
+        .expect("grid");
+        assert_eq!(
+            bucket.data.get("data").and_then(Value::as_str),
+            Some("61 61.50 E E 62.0")
+        );
+        assert_eq!(
+            bucket.data.get("period").and_then(Value::number_text),
+            Some("1000")
+        );
         assert_eq!(bucket.start.to_string(), "2026-03-01T10:00:00+01:00");
         assert_eq!(bucket.end.to_string(), "2026-03-01T10:00:04+01:00");
     }
@@ -157,7 +175,10 @@ mod tests {
     fn what_has_no_grid_is_served_one_by_one() {
         assert_eq!(bucket(&samples(&[(0, "61")]), "/min"), None);
         assert_eq!(bucket(&samples(&[]), "/min"), None);
-        assert_eq!(bucket(&samples(&[(0, "61"), (1, "62"), (3_599_999, "63")]), "/min"), None);
+        assert_eq!(
+            bucket(&samples(&[(0, "61"), (1, "62"), (3_599_999, "63")]), "/min"),
+            None
+        );
         assert_eq!(bucket(&samples(&[(0, "61"), (0, "62")]), "/min"), None);
     }
 
@@ -168,7 +189,16 @@ mod tests {
         late.sort_by_key(|s| s.at_us);
         assert_eq!(bucket(&all, "/min"), bucket(&late, "/min"));
         assert_eq!(meet(None, &all[0]), Meeting::New);
-        assert_eq!(meet(Some(&all[0]), &Sample { offset_minutes: 0, ..all[0] }), Meeting::Repeat);
+        assert_eq!(
+            meet(
+                Some(&all[0]),
+                &Sample {
+                    offset_minutes: 0,
+                    ..all[0]
+                }
+            ),
+            Meeting::Repeat
+        );
         assert_eq!(meet(Some(&all[0]), &all[1]), Meeting::Contradiction);
         assert_eq!(bucket_start(START + 5), START);
         assert_eq!(bucket_start(-1), -BUCKET_US);

@@ -39,9 +39,13 @@ pub fn plain(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
     }
     let mut out = Vec::new();
     let mut limited = flate2::read::MultiGzDecoder::new(bytes).take(PAYLOAD_BYTES_MAX + 1);
-    limited.read_to_end(&mut out).map_err(|_| "the gzip stream is broken".to_owned())?;
+    limited
+        .read_to_end(&mut out)
+        .map_err(|_| "the gzip stream is broken".to_owned())?;
     if out.len() as u64 > PAYLOAD_BYTES_MAX {
-        return Err(format!("the payload unpacks to more than {PAYLOAD_BYTES_MAX} bytes; send it in parts"));
+        return Err(format!(
+            "the payload unpacks to more than {PAYLOAD_BYTES_MAX} bytes; send it in parts"
+        ));
     }
     Ok(out.into())
 }
@@ -51,11 +55,19 @@ pub fn items(input: Input, bytes: &[u8]) -> Vec<Item> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let contents = match input {
         Input::Json => json(bytes),
-        Input::Gatt => json(bytes).into_iter().map(|content| content.and_then(|d| characteristic(&d))).collect(),
+        Input::Gatt => json(bytes)
+            .into_iter()
+            .map(|content| content.and_then(|d| characteristic(&d)))
+            .collect(),
         Input::Csv => csv(bytes),
         Input::Xml => xml(bytes),
     };
-    contents.into_iter().take(ITEMS_MAX).enumerate().map(|(index, content)| Item { index, content }).collect()
+    contents
+        .into_iter()
+        .take(ITEMS_MAX)
+        .enumerate()
+        .map(|(index, content)| Item { index, content })
+        .collect()
 }
 
 type Contents = Vec<Result<Document, String>>;
@@ -63,10 +75,14 @@ type Contents = Vec<Result<Document, String>>;
 fn json(bytes: &[u8]) -> Contents {
     let whole = match Document::parse(bytes) {
         Ok(document) => document,
-        Err(error) => return lines(bytes).unwrap_or_else(|| vec![Err(format!("not JSON: {error}"))]),
+        Err(error) => {
+            return lines(bytes).unwrap_or_else(|| vec![Err(format!("not JSON: {error}"))]);
+        }
     };
     if whole.root().is_array() {
-        let parse = |item: fhir_core::json::ValueRef<'_>| Document::parse(item.raw().as_bytes()).map_err(|e| e.to_string());
+        let parse = |item: fhir_core::json::ValueRef<'_>| {
+            Document::parse(item.raw().as_bytes()).map_err(|e| e.to_string())
+        };
         return whole.root().items().map(parse).collect();
     }
     vec![Ok(whole)]
@@ -74,10 +90,14 @@ fn json(bytes: &[u8]) -> Contents {
 
 /// One document a line, when the first line is one; a bad line is bad alone.
 fn lines(bytes: &[u8]) -> Option<Contents> {
-    let mut rows = bytes.split(|b| *b == b'\n').filter(|l| !l.iter().all(u8::is_ascii_whitespace)).peekable();
+    let mut rows = bytes
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.iter().all(u8::is_ascii_whitespace))
+        .peekable();
     let first = *rows.peek()?;
     let many = bytes.len() > first.len() + 1 && first.trim_ascii_start().starts_with(b"{");
-    let read = |row: &[u8]| Document::parse(row).map_err(|error| format!("the line is not JSON: {error}"));
+    let read =
+        |row: &[u8]| Document::parse(row).map_err(|error| format!("the line is not JSON: {error}"));
     let rows: Contents = rows.map(read).collect();
     (many && rows.iter().any(Result::is_ok)).then_some(rows)
 }
@@ -85,7 +105,11 @@ fn lines(bytes: &[u8]) -> Option<Contents> {
 /// Adds `gatt`, the decoded records, to `{"uuid": …, "hex": …}`.
 fn characteristic(document: &Document) -> Result<Document, String> {
     let root = document.root();
-    let text = |name: &str| root.get(name).and_then(|v| v.as_str()).ok_or_else(|| format!("`{name}` is missing"));
+    let text = |name: &str| {
+        root.get(name)
+            .and_then(|v| v.as_str())
+            .ok_or_else(|| format!("`{name}` is missing"))
+    };
     let (uuid, hex) = (text("uuid")?, text("hex")?);
     let bytes = gatt::hex(&hex).map_err(|e| e.to_string())?;
     let records = gatt::decode(&uuid, &bytes).map_err(|e| e.to_string())?;
@@ -98,15 +122,26 @@ fn characteristic(document: &Document) -> Result<Document, String> {
 }
 
 fn csv(bytes: &[u8]) -> Contents {
-    let Ok(text) = std::str::from_utf8(bytes) else { return vec![Err("the CSV is not UTF-8".to_owned())] };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return vec![Err("the CSV is not UTF-8".to_owned())];
+    };
     let mut rows = csv_rows(text).into_iter();
-    let Some(Ok(header)) = rows.next() else { return vec![Err("the CSV has no header line".to_owned())] };
+    let Some(Ok(header)) = rows.next() else {
+        return vec![Err("the CSV has no header line".to_owned())];
+    };
     let read = |row: Result<Vec<String>, String>| {
         let row = row?;
         if row.len() != header.len() {
-            return Err(format!("the line has {} columns and the header {}", row.len(), header.len()));
+            return Err(format!(
+                "the line has {} columns and the header {}",
+                row.len(),
+                header.len()
+            ));
         }
-        let named = header.iter().map(|name| name.trim().to_owned()).zip(row.into_iter().map(Value::from));
+        let named = header
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .zip(row.into_iter().map(Value::from));
         document(named)
     };
     rows.map(read).collect()
@@ -145,13 +180,19 @@ fn csv_rows(text: &str) -> Vec<Result<Vec<String>, String>> {
 }
 
 fn limited(row: Vec<String>) -> Result<Vec<String>, String> {
-    if row.len() > FIELDS_MAX { Err(format!("the line has more than {FIELDS_MAX} columns")) } else { Ok(row) }
+    if row.len() > FIELDS_MAX {
+        Err(format!("the line has more than {FIELDS_MAX} columns"))
+    } else {
+        Ok(row)
+    }
 }
 
 /// Records of a phone's export: each `Record` or `Correlation` element with its attributes, its `MetadataEntry`
 /// elements as `metadata`, and the records inside a correlation as `records`. Read as a stream.
 fn xml(bytes: &[u8]) -> Contents {
-    let Ok(text) = std::str::from_utf8(bytes) else { return vec![Err("the XML is not UTF-8".to_owned())] };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return vec![Err("the XML is not UTF-8".to_owned())];
+    };
     let mut reader = quick_xml::Reader::from_str(text);
     let (mut found, mut open): (Contents, Vec<Map>) = (Vec::new(), Vec::new());
     loop {
@@ -168,7 +209,9 @@ fn xml(bytes: &[u8]) -> Contents {
                 Err(error) => found.push(Err(error)),
             },
             Ok(Event::Empty(start)) if start.name().as_ref() == "MetadataEntry" => {
-                let (Ok(entry), Some(record)) = (attributes(&start), open.last_mut()) else { continue };
+                let (Ok(entry), Some(record)) = (attributes(&start), open.last_mut()) else {
+                    continue;
+                };
                 metadata(record, &entry);
             }
             Ok(Event::End(end)) if matches!(end.name().as_ref(), "Record" | "Correlation") => {
@@ -179,7 +222,10 @@ fn xml(bytes: &[u8]) -> Contents {
             Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(_) => {
-                found.push(Err(format!("the XML is broken at byte {}", reader.error_position())));
+                found.push(Err(format!(
+                    "the XML is broken at byte {}",
+                    reader.error_position()
+                )));
                 return found;
             }
         }
@@ -203,14 +249,19 @@ fn attributes(start: &BytesStart<'_>) -> Result<Map, String> {
     for attribute in start.attributes().take(FIELDS_MAX) {
         let attribute = attribute.map_err(|_| "an attribute is broken".to_owned())?;
         let name = attribute.key.as_ref();
-        let value = attribute.normalized_value(quick_xml::XmlVersion::default()).map_err(|_| format!("attribute `{name}` cannot be read"))?;
+        let value = attribute
+            .normalized_value(quick_xml::XmlVersion::default())
+            .map_err(|_| format!("attribute `{name}` cannot be read"))?;
         map.insert(name.to_owned(), Value::from(value.into_owned()));
     }
     Ok(map)
 }
 
 fn metadata(record: &mut Map, entry: &Map) {
-    let (Some(key), Some(value)) = (entry.get("key").and_then(Value::as_str), entry.get("value")) else { return };
+    let (Some(key), Some(value)) = (entry.get("key").and_then(Value::as_str), entry.get("value"))
+    else {
+        return;
+    };
     let (key, value) = (key.to_owned(), value.clone());
     if record.get("metadata").is_none() {
         record.insert("metadata", Value::Object(Map::new()));
@@ -247,7 +298,10 @@ mod tests {
     fn texts(input: Input, text: &str) -> Vec<String> {
         items(input, text.as_bytes())
             .into_iter()
-            .map(|i| i.content.map_or_else(|e| format!("!{e}"), |d| d.root().raw().to_owned()))
+            .map(|i| {
+                i.content
+                    .map_or_else(|e| format!("!{e}"), |d| d.root().raw().to_owned())
+            })
             .collect()
     }
 
@@ -255,9 +309,18 @@ mod tests {
     #[test]
     fn each_form_becomes_items_with_the_senders_digits() {
         assert_eq!(texts(Input::Json, r#"{"a":1.50}"#), [r#"{"a":1.50}"#]);
-        assert_eq!(texts(Input::Json, r#"[{"a":1},{"a":2.0}]"#), [r#"{"a":1}"#, r#"{"a":2.0}"#]);
-        assert_eq!(texts(Input::Json, "{\"a\":1}\n\n{\"a\":2.0}\n"), [r#"{"a":1}"#, r#"{"a":2.0}"#]);
-        assert_eq!(texts(Input::Csv, "t,v\r\n\"a\"\"b,\nc\",2.50\r\n"), [r#"{"t":"a\"b,\nc","v":"2.50"}"#]);
+        assert_eq!(
+            texts(Input::Json, r#"[{"a":1},{"a":2.0}]"#),
+            [r#"{"a":1}"#, r#"{"a":2.0}"#]
+        );
+        assert_eq!(
+            texts(Input::Json, "{\"a\":1}\n\n{\"a\":2.0}\n"),
+            [r#"{"a":1}"#, r#"{"a":2.0}"#]
+        );
+        assert_eq!(
+            texts(Input::Csv, "t,v\r\n\"a\"\"b,\nc\",2.50\r\n"),
+            [r#"{"t":"a\"b,\nc","v":"2.50"}"#]
+        );
     }
 
     #[test]
@@ -267,9 +330,21 @@ mod tests {
         assert!(got[1].starts_with("!the line is not JSON"), "{got:?}");
         assert!(texts(Input::Json, "{\"deviceId\":\"d1\",")[0].starts_with("!not JSON"));
         let got = texts(Input::Csv, "a,b\n1\n1,2\n");
-        assert_eq!(got, ["!the line has 1 columns and the header 2", r#"{"a":"1","b":"2"}"#]);
-        let got = texts(Input::Gatt, r#"[{"uuid":"2A37","hex":"0"},{"uuid":"2A37","hex":"0048"}]"#);
-        assert!(got[0].starts_with("!the value is not hexadecimal"), "{got:?}");
+        assert_eq!(
+            got,
+            [
+                "!the line has 1 columns and the header 2",
+                r#"{"a":"1","b":"2"}"#
+            ]
+        );
+        let got = texts(
+            Input::Gatt,
+            r#"[{"uuid":"2A37","hex":"0"},{"uuid":"2A37","hex":"0048"}]"#,
+        );
+        assert!(
+            got[0].starts_with("!the value is not hexadecimal"),
+            "{got:?}"
+        );
         assert!(got[1].contains(r#""heartRate":72"#), "{got:?}");
     }
 
@@ -284,7 +359,11 @@ mod tests {
                 r#"{"element":"Correlation","type":"BP","records":[{"element":"Record","type":"S","value":"120"},{"element":"Record","type":"D","value":"80"}]}"#,
             ]
         );
-        assert!(texts(Input::Xml, "<HealthData><Record type='a'>").last().is_some_and(|t| t.starts_with('!')));
+        assert!(
+            texts(Input::Xml, "<HealthData><Record type='a'>")
+                .last()
+                .is_some_and(|t| t.starts_with('!'))
+        );
     }
 
     #[test]

@@ -53,20 +53,28 @@ pub fn sorted(values: impl Iterator<Item = Decimal>) -> Vec<Decimal> {
 
 /// The arithmetic mean.
 pub fn mean(values: &[Decimal]) -> Option<Decimal> {
-    let sum = values.iter().try_fold(Decimal::ZERO, |sum, value| sum.plus(*value))?;
+    let sum = values
+        .iter()
+        .try_fold(Decimal::ZERO, |sum, value| sum.plus(*value))?;
     let count = Decimal::new(i128::try_from(values.len()).ok()?, 0);
     sum.divided(count, scale(values) + EXTRA_DIGITS)
 }
 
 /// The percentile, 0 to 100, of values by size.
 pub fn percentile(sorted: &[Decimal], percent: u32) -> Option<Decimal> {
-    let steps = sorted.len().checked_sub(1)?.checked_mul(usize::try_from(percent.min(100)).ok()?)?;
+    let steps = sorted
+        .len()
+        .checked_sub(1)?
+        .checked_mul(usize::try_from(percent.min(100)).ok()?)?;
     let (below, rest) = (steps / 100, steps % 100);
     let low = *sorted.get(below)?;
     if rest == 0 {
         return Some(low);
     }
-    let part = sorted.get(below + 1)?.minus(low)?.times(Decimal::new(i128::try_from(rest).ok()?, 2))?;
+    let part = sorted
+        .get(below + 1)?
+        .minus(low)?
+        .times(Decimal::new(i128::try_from(rest).ok()?, 2))?;
     low.plus(part)?.rounded(scale(sorted) + EXTRA_DIGITS)
 }
 
@@ -107,7 +115,14 @@ mod tests {
         let parse = |(i, text): (i64, &&str)| (i * hour, Decimal::parse(text).expect("number"));
         let summary = summary(&(0..).zip(values).map(parse).collect::<Vec<_>>()).expect("values");
         let text = |d: Option<Decimal>| d.map_or("-".to_owned(), |d| d.to_string());
-        let got = [Some(summary.min), Some(summary.max), summary.mean, summary.median, summary.slope_per_hour].map(text);
+        let got = [
+            Some(summary.min),
+            Some(summary.max),
+            summary.mean,
+            summary.median,
+            summary.slope_per_hour,
+        ]
+        .map(text);
         assert_eq!(got, expected, "{values:?}");
     }
 
@@ -124,8 +139,21 @@ mod tests {
     #[test]
     fn percentiles_lie_between_neighbours() {
         let values: Vec<Decimal> = (1..=5).map(|n| Decimal::new(n * 10, 0)).collect();
-        for (percent, expected) in [(0, "10"), (25, "20"), (50, "30"), (90, "46.00"), (95, "48.00"), (100, "50")] {
-            assert_eq!(percentile(&values, percent).map(|d| d.to_string()).as_deref(), Some(expected), "{percent}");
+        for (percent, expected) in [
+            (0, "10"),
+            (25, "20"),
+            (50, "30"),
+            (90, "46.00"),
+            (95, "48.00"),
+            (100, "50"),
+        ] {
+            assert_eq!(
+                percentile(&values, percent)
+                    .map(|d| d.to_string())
+                    .as_deref(),
+                Some(expected),
+                "{percent}"
+            );
         }
         assert_eq!(percentile(&[], 50), None);
         assert_eq!(summary(&[]), None);
@@ -134,7 +162,9 @@ mod tests {
     /// Ten million values of a year stay within 128 bits.
     #[test]
     fn a_long_series_has_a_slope() {
-        let values: Vec<(i64, Decimal)> = (0..100_000).map(|i| (i * 315_360_000, Decimal::new(i128::from(i % 2), 2))).collect();
+        let values: Vec<(i64, Decimal)> = (0..100_000)
+            .map(|i| (i * 315_360_000, Decimal::new(i128::from(i % 2), 2)))
+            .collect();
         assert!(summary(&values).expect("values").slope_per_hour.is_some());
     }
 }

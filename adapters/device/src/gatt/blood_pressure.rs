@@ -28,7 +28,10 @@ pub(super) fn intermediate(mut value: Reader<'_>) -> Result<Map, GattError> {
 }
 
 fn rest(flags: u8, mut value: Reader<'_>, mut record: Map) -> Result<Map, GattError> {
-    record.insert("unit", Value::from(if bit(flags, 0) { "kPa" } else { "mm[Hg]" }));
+    record.insert(
+        "unit",
+        Value::from(if bit(flags, 0) { "kPa" } else { "mm[Hg]" }),
+    );
     if bit(flags, 1) {
         insert_time(&mut record, value.date_time("time stamp")?);
     }
@@ -41,9 +44,12 @@ fn rest(flags: u8, mut value: Reader<'_>, mut record: Map) -> Result<Map, GattEr
     if bit(flags, 4) {
         let status = value.u16("measurement status")?;
         record.insert("status", integer(status));
-        for (position, name) in
-            [(0, "bodyMovement"), (1, "cuffTooLoose"), (2, "irregularPulse"), (5, "improperPosition")]
-        {
+        for (position, name) in [
+            (0, "bodyMovement"),
+            (1, "cuffTooLoose"),
+            (2, "irregularPulse"),
+            (5, "improperPosition"),
+        ] {
             if bit(status, position) {
                 record.insert(name, Value::Bool(true));
             }

@@ -52,12 +52,27 @@ pub(super) fn composition(mut value: Reader<'_>) -> Result<Map, GattError> {
         insert_user(&mut record, value.u8("user id")?);
     }
     if bit(flags, 3) {
-        insert(&mut record, "basalMetabolismKilojoule", value.u16("basal metabolism")?, ONE);
+        insert(
+            &mut record,
+            "basalMetabolismKilojoule",
+            value.u16("basal metabolism")?,
+            ONE,
+        );
     }
     if bit(flags, 4) {
-        insert(&mut record, "musclePercentage", value.u16("muscle percentage")?, TENTH);
+        insert(
+            &mut record,
+            "musclePercentage",
+            value.u16("muscle percentage")?,
+            TENTH,
+        );
     }
-    for (position, name) in [(5, "muscleMass"), (6, "fatFreeMass"), (7, "softLeanMass"), (8, "bodyWaterMass")] {
+    for (position, name) in [
+        (5, "muscleMass"),
+        (6, "fatFreeMass"),
+        (7, "softLeanMass"),
+        (8, "bodyWaterMass"),
+    ] {
         if bit(flags, position) {
             mass(&mut record, name, value.u16(name)?, imperial);
         }
@@ -88,7 +103,10 @@ fn mass(record: &mut Map, name: &'static str, raw: u16, imperial: bool) {
 
 fn height(record: &mut Map, raw: u16, imperial: bool) {
     insert(record, "height", raw, if imperial { TENTH } else { METRE });
-    record.insert("heightUnit", Value::from(if imperial { "[in_i]" } else { "m" }));
+    record.insert(
+        "heightUnit",
+        Value::from(if imperial { "[in_i]" } else { "m" }),
+    );
 }
 
 fn insert(record: &mut Map, name: &'static str, raw: u16, Resolution(step, scale): Resolution) {

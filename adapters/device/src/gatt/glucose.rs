@@ -30,7 +30,10 @@ pub(super) fn measurement(mut value: Reader<'_>) -> Result<Map, GattError> {
         let moles = bit(flags, 2);
         // 1 kg/L = 100,000 mg/dL; 1 mol/L = 1,000 mmol/L.
         let power = if moles { 3 } else { 5 };
-        record.insert("concentration", value.sfloat("concentration")?.shifted(power).to_value());
+        record.insert(
+            "concentration",
+            value.sfloat("concentration")?.shifted(power).to_value(),
+        );
         record.insert("unit", Value::from(if moles { "mmol/L" } else { "mg/dL" }));
         let type_and_location = value.u8("type and location")?;
         let (kind, location) = (type_and_location & 0x0f, type_and_location >> 4);
@@ -59,7 +62,11 @@ pub(super) fn continuous(mut value: Reader<'_>) -> Result<Vec<Map>, GattError> {
         let bytes = value.split(usize::from(size), "record")?;
         records.push(cgm_record(bytes)?);
     }
-    if records.is_empty() { Err(GattError::TooShort { field: "size" }) } else { Ok(records) }
+    if records.is_empty() {
+        Err(GattError::TooShort { field: "size" })
+    } else {
+        Ok(records)
+    }
 }
 
 fn cgm_record(bytes: &[u8]) -> Result<Map, GattError> {
@@ -70,7 +77,11 @@ fn cgm_record(bytes: &[u8]) -> Result<Map, GattError> {
     record.insert("glucose", value.sfloat("glucose")?.to_value());
     record.insert("unit", Value::from("mg/dL"));
     record.insert("offsetMinutes", integer(value.u16("time offset")?));
-    for (position, name) in [(7, "status"), (6, "calibrationAndTemperature"), (5, "warning")] {
+    for (position, name) in [
+        (7, "status"),
+        (6, "calibrationAndTemperature"),
+        (5, "warning"),
+    ] {
         if bit(flags, position) {
             record.insert(name, integer(value.u8(name)?));
         }
@@ -96,7 +107,13 @@ fn cgm_record(bytes: &[u8]) -> Result<Map, GattError> {
 /// CRC-16/MCRF4XX: polynomial 0x1021 reflected, start 0xFFFF.
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xffff, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x8408 } else { crc >> 1 })
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0x8408
+            } else {
+                crc >> 1
+            }
+        })
     })
 }
 

@@ -9,7 +9,11 @@ use super::{GattError, bit, integer};
 
 pub(super) fn measurement(mut value: Reader<'_>) -> Result<Map, GattError> {
     let flags = value.u8("flags")?;
-    let rate = if bit(flags, 0) { value.u16("heart rate")? } else { u16::from(value.u8("heart rate")?) };
+    let rate = if bit(flags, 0) {
+        value.u16("heart rate")?
+    } else {
+        u16::from(value.u8("heart rate")?)
+    };
     let mut record = Map::new();
     record.insert("heartRate", integer(rate));
     if bit(flags, 2) {

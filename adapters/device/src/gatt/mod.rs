@@ -59,7 +59,9 @@ pub enum GattError {
 /// [`GattError`]: nothing of a value that does not fit its flags is used.
 pub fn decode(uuid: &str, value: &[u8]) -> Result<Vec<Value>, GattError> {
     if value.len() > VALUE_BYTES_MAX {
-        return Err(GattError::TooLong { bytes: value.len() - VALUE_BYTES_MAX });
+        return Err(GattError::TooLong {
+            bytes: value.len() - VALUE_BYTES_MAX,
+        });
     }
     let short = short_uuid(uuid).ok_or(GattError::Unknown)?;
     let reader = Reader::new(value);
@@ -114,7 +116,11 @@ fn short_uuid(uuid: &str) -> Option<u16> {
         Some(long) => long.strip_prefix("0000")?,
         None => lower.strip_prefix("0x").unwrap_or(&lower),
     };
-    if short.len() == 4 { u16::from_str_radix(short, 16).ok() } else { None }
+    if short.len() == 4 {
+        u16::from_str_radix(short, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// True when a bit of the flags is set.

@@ -33,7 +33,10 @@ impl Reading {
             0x0802 => return Reading::Absent("negative-infinity"),
             _ => {}
         }
-        Self::of(sign_extended(u32::from(bits & 0x0fff), 12), sign_extended(u32::from(bits >> 12), 4))
+        Self::of(
+            sign_extended(u32::from(bits & 0x0fff), 12),
+            sign_extended(u32::from(bits >> 12), 4),
+        )
     }
 
     /// A 32-bit FLOAT: eight bits of exponent, twenty-four of mantissa.
@@ -45,7 +48,10 @@ impl Reading {
             0x0080_0002 => return Reading::Absent("negative-infinity"),
             _ => {}
         }
-        Self::of(sign_extended(bits & 0x00ff_ffff, 24), sign_extended(bits >> 24, 8))
+        Self::of(
+            sign_extended(bits & 0x00ff_ffff, 24),
+            sign_extended(bits >> 24, 8),
+        )
     }
 
     fn of(mantissa: i32, exponent: i32) -> Self {
@@ -59,7 +65,9 @@ impl Reading {
     /// The value times ten to a power; a reason stays.
     pub fn shifted(self, power: i32) -> Self {
         match self {
-            Reading::Value(decimal) => decimal.shifted(power).map_or(Reading::Absent(ERROR), Reading::Value),
+            Reading::Value(decimal) => decimal
+                .shifted(power)
+                .map_or(Reading::Absent(ERROR), Reading::Value),
             absent => absent,
         }
     }

@@ -15,7 +15,11 @@ pub(super) fn spot_check(mut value: Reader<'_>) -> Result<Map, GattError> {
         let time = value.date_time("time stamp")?;
         insert_time(&mut record, time.filter(|_| !bit(flags, 4)));
     }
-    tail(&mut value, &mut record, [bit(flags, 1), bit(flags, 2), bit(flags, 3)])?;
+    tail(
+        &mut value,
+        &mut record,
+        [bit(flags, 1), bit(flags, 2), bit(flags, 3)],
+    )?;
     Ok(record)
 }
 
@@ -30,11 +34,19 @@ pub(super) fn continuous(mut value: Reader<'_>) -> Result<Map, GattError> {
         let slow = pair(&mut value, "spo2", "pulseRate")?;
         record.insert("slow", Value::Object(slow));
     }
-    tail(&mut value, &mut record, [bit(flags, 2), bit(flags, 3), bit(flags, 4)])?;
+    tail(
+        &mut value,
+        &mut record,
+        [bit(flags, 2), bit(flags, 3), bit(flags, 4)],
+    )?;
     Ok(record)
 }
 
-fn pair(value: &mut Reader<'_>, first: &'static str, second: &'static str) -> Result<Map, GattError> {
+fn pair(
+    value: &mut Reader<'_>,
+    first: &'static str,
+    second: &'static str,
+) -> Result<Map, GattError> {
     let mut record = Map::new();
     record.insert(first, value.sfloat(first)?.to_value());
     record.insert(second, value.sfloat(second)?.to_value());
@@ -47,10 +59,16 @@ fn tail(value: &mut Reader<'_>, record: &mut Map, present: [bool; 3]) -> Result<
         record.insert("status", integer(value.u16("measurement status")?));
     }
     if sensor {
-        record.insert("sensorStatus", integer(value.u24("device and sensor status")?));
+        record.insert(
+            "sensorStatus",
+            integer(value.u24("device and sensor status")?),
+        );
     }
     if amplitude {
-        record.insert("perfusionIndex", value.sfloat("pulse amplitude index")?.to_value());
+        record.insert(
+            "perfusionIndex",
+            value.sfloat("pulse amplitude index")?.to_value(),
+        );
     }
     value.end()
 }

@@ -2,8 +2,8 @@
 //!
 //! Bluetooth Core Specification, GATT: <https://www.bluetooth.com/specifications/specs/>.
 
-use super::number::Reading;
 use super::GattError;
+use super::number::Reading;
 
 /// Bytes still to be read.
 #[derive(Debug, Clone)]
@@ -25,7 +25,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn u24(&mut self, field: &'static str) -> Result<u32, GattError> {
-        self.array::<3>(field).map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
+        self.array::<3>(field)
+            .map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
     }
 
     pub(super) fn i16(&mut self, field: &'static str) -> Result<i16, GattError> {
@@ -37,7 +38,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn float(&mut self, field: &'static str) -> Result<Reading, GattError> {
-        self.array(field).map(u32::from_le_bytes).map(Reading::float)
+        self.array(field)
+            .map(u32::from_le_bytes)
+            .map(Reading::float)
     }
 
     /// Date Time (2A08): year, month, day, hour, minute, second, all local and without a zone.
@@ -48,12 +51,16 @@ impl<'a> Reader<'a> {
         if year == 0 || month == 0 || day == 0 {
             return Ok(None);
         }
-        let real = chrono::NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day)).is_some();
+        let real =
+            chrono::NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), u32::from(day))
+                .is_some();
         // The service allows years from 1582; a day that no calendar has is a broken clock, not a time.
         if !real || hour > 23 || minute > 59 || second > 59 {
             return Err(GattError::Range { field });
         }
-        Ok(Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")))
+        Ok(Some(format!(
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+        )))
     }
 
     /// How many bytes are left.
@@ -63,18 +70,34 @@ impl<'a> Reader<'a> {
 
     /// Nothing may follow what the flags announced.
     pub(super) fn end(&self) -> Result<(), GattError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(GattError::TooLong { bytes: self.rest.len() }) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(GattError::TooLong {
+                bytes: self.rest.len(),
+            })
+        }
     }
 
     /// The next `count` bytes as a reader of their own.
-    pub(super) fn split(&mut self, count: usize, field: &'static str) -> Result<&'a [u8], GattError> {
-        let (head, rest) = self.rest.split_at_checked(count).ok_or(GattError::TooShort { field })?;
+    pub(super) fn split(
+        &mut self,
+        count: usize,
+        field: &'static str,
+    ) -> Result<&'a [u8], GattError> {
+        let (head, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or(GattError::TooShort { field })?;
         self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], GattError> {
-        let (head, rest) = self.rest.split_first_chunk().ok_or(GattError::TooShort { field })?;
+        let (head, rest) = self
+            .rest
+            .split_first_chunk()
+            .ok_or(GattError::TooShort { field })?;
         self.rest = rest;
         Ok(*head)
     }

@@ -4,7 +4,8 @@ use super::*;
 
 /// Decodes and compares the records as compact JSON without `uuid`.
 fn check(uuid: &str, text: &str, expected: &[&str]) {
-    let records = decode(uuid, &hex(text).expect("hex")).unwrap_or_else(|e| panic!("{uuid} {text}: {e}"));
+    let records =
+        decode(uuid, &hex(text).expect("hex")).unwrap_or_else(|e| panic!("{uuid} {text}: {e}"));
     let shown: Vec<String> = records
         .into_iter()
         .map(|record| {
@@ -17,22 +18,48 @@ fn check(uuid: &str, text: &str, expected: &[&str]) {
 }
 
 fn refuse(uuid: &str, text: &str, expected: GattError) {
-    assert_eq!(hex(text).and_then(|bytes| decode(uuid, &bytes)), Err(expected), "{uuid} {text}");
+    assert_eq!(
+        hex(text).and_then(|bytes| decode(uuid, &bytes)),
+        Err(expected),
+        "{uuid} {text}"
+    );
 }
 
 #[test]
 fn heart_rate() {
     check("2A37", "00 48", &[r#"{"heartRate":72}"#]);
-    check("00002a37-0000-1000-8000-00805F9B34FB", "01 2c01", &[r#"{"heartRate":300}"#]);
+    check(
+        "00002a37-0000-1000-8000-00805F9B34FB",
+        "01 2c01",
+        &[r#"{"heartRate":300}"#],
+    );
     check("0x2A37", "04 3f", &[r#"{"heartRate":63,"contact":false}"#]);
     check(
         "2a37",
         "1e 41 0a00 0004 ff03",
         &[r#"{"heartRate":65,"contact":true,"energyExpended":10,"rrIntervals":[1024,1023]}"#],
     );
-    refuse("2A37", "01 48", GattError::TooShort { field: "heart rate" });
-    refuse("2A37", "10 48", GattError::TooShort { field: "RR interval" });
-    refuse("2A37", "10 48 0004 ff", GattError::TooShort { field: "RR interval" });
+    refuse(
+        "2A37",
+        "01 48",
+        GattError::TooShort {
+            field: "heart rate",
+        },
+    );
+    refuse(
+        "2A37",
+        "10 48",
+        GattError::TooShort {
+            field: "RR interval",
+        },
+    );
+    refuse(
+        "2A37",
+        "10 48 0004 ff",
+        GattError::TooShort {
+            field: "RR interval",
+        },
+    );
     refuse("2A37", "00 48 00", GattError::TooLong { bytes: 1 });
 }
 
@@ -55,10 +82,24 @@ fn blood_pressure() {
     check(
         "2A35",
         "0a 7900 5000 5d00 0000 00 00 00 00 00 ff",
-        &[r#"{"systolic":121,"diastolic":80,"mean":93,"unit":"mm[Hg]","timeUnknown":true,"userUnknown":true}"#],
+        &[
+            r#"{"systolic":121,"diastolic":80,"mean":93,"unit":"mm[Hg]","timeUnknown":true,"userUnknown":true}"#,
+        ],
     );
-    refuse("2A35", "02 7900 5000 5d00 ea07 02 1e 00 00 00", GattError::Range { field: "time stamp" });
-    refuse("2A35", "00 7900 5000", GattError::TooShort { field: "mean arterial pressure" });
+    refuse(
+        "2A35",
+        "02 7900 5000 5d00 ea07 02 1e 00 00 00",
+        GattError::Range {
+            field: "time stamp",
+        },
+    );
+    refuse(
+        "2A35",
+        "00 7900 5000",
+        GattError::TooShort {
+            field: "mean arterial pressure",
+        },
+    );
 }
 
 /// Verifies: SRS-028, RC-013
@@ -81,14 +122,28 @@ fn what_is_no_result_says_so() {
 
 #[test]
 fn thermometer() {
-    check("2A1C", "00 4c0e00fe", &[r#"{"temperature":36.60,"unit":"Cel"}"#]);
+    check(
+        "2A1C",
+        "00 4c0e00fe",
+        &[r#"{"temperature":36.60,"unit":"Cel"}"#],
+    );
     check(
         "2A1C",
         "07 da0300ff ea07 01 02 03 04 05 06",
         &[r#"{"temperature":98.6,"unit":"[degF]","localTime":"2026-01-02T03:04:05","site":6}"#],
     );
-    check("2A1C", "00 ffff7f00", &[r#"{"temperature":{"absent":"not-a-number"},"unit":"Cel"}"#]);
-    refuse("2A1C", "00 4c0e00", GattError::TooShort { field: "temperature" });
+    check(
+        "2A1C",
+        "00 ffff7f00",
+        &[r#"{"temperature":{"absent":"not-a-number"},"unit":"Cel"}"#],
+    );
+    refuse(
+        "2A1C",
+        "00 4c0e00",
+        GattError::TooShort {
+            field: "temperature",
+        },
+    );
 }
 
 #[test]
@@ -107,7 +162,11 @@ fn pulse_oximeter() {
             r#""status":1,"sensorStatus":2,"perfusionIndex":15}"#
         )],
     );
-    refuse("2A5F", "02 6100 4800", GattError::TooShort { field: "spo2" });
+    refuse(
+        "2A5F",
+        "02 6100 4800",
+        GattError::TooShort { field: "spo2" },
+    );
 }
 
 #[test]
@@ -123,9 +182,17 @@ fn glucose() {
     check(
         "2A18",
         "01 0000 ea07 03 01 09 00 00 ff7f",
-        &[r#"{"sequence":0,"localTime":"2026-03-01T09:00:00","timeUnknown":true,"contextFollows":false}"#],
+        &[
+            r#"{"sequence":0,"localTime":"2026-03-01T09:00:00","timeUnknown":true,"contextFollows":false}"#,
+        ],
     );
-    refuse("2A18", "02 2a00 ea07 03 01 09 00 00 37c0", GattError::TooShort { field: "type and location" });
+    refuse(
+        "2A18",
+        "02 2a00 ea07 03 01 09 00 00 37c0",
+        GattError::TooShort {
+            field: "type and location",
+        },
+    );
 }
 
 #[test]
@@ -141,11 +208,17 @@ fn continuous_glucose() {
     check(
         "2AA7",
         "09 e0 6400 0500 01 02 04",
-        &[r#"{"glucose":100,"unit":"mg/dL","offsetMinutes":5,"status":1,"calibrationAndTemperature":2,"warning":4}"#],
+        &[
+            r#"{"glucose":100,"unit":"mg/dL","offsetMinutes":5,"status":1,"calibrationAndTemperature":2,"warning":4}"#,
+        ],
     );
     refuse("2AA7", "08 00 6400 0500 0000", GattError::Checksum);
     refuse("2AA7", "05 00 6400 05", GattError::Range { field: "size" });
-    refuse("2AA7", "07 00 6400 0500", GattError::TooShort { field: "record" });
+    refuse(
+        "2AA7",
+        "07 00 6400 0500",
+        GattError::TooShort { field: "record" },
+    );
     refuse("2AA7", "", GattError::TooShort { field: "size" });
 }
 
@@ -160,7 +233,11 @@ fn weight_and_body_composition() {
             r#""height":69.6,"heightUnit":"[in_i]"}"#
         )],
     );
-    check("2A9D", "00 ffff", &[r#"{"weight":{"absent":"error"},"unit":"kg"}"#]);
+    check(
+        "2A9D",
+        "00 ffff",
+        &[r#"{"weight":{"absent":"error"},"unit":"kg"}"#],
+    );
     check(
         "2A9C",
         "7804 d700 8019 9201 981c 983a c05d",
@@ -191,7 +268,9 @@ fn any_bytes_give_an_answer() {
         state ^= state << 17;
         state
     };
-    for uuid in ["2A37", "2A35", "2A36", "2A1C", "2A5E", "2A5F", "2A18", "2AA7", "2A9D", "2A9C"] {
+    for uuid in [
+        "2A37", "2A35", "2A36", "2A1C", "2A5E", "2A5F", "2A18", "2AA7", "2A9D", "2A9C",
+    ] {
         for _ in 0..2_000 {
             let length = usize::try_from(next() % 24).unwrap_or(0);
             let bytes: Vec<u8> = (0..length).map(|_| next().to_le_bytes()[0]).collect();

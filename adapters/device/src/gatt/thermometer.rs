@@ -12,7 +12,10 @@ pub(super) fn measurement(mut value: Reader<'_>) -> Result<Map, GattError> {
     let mut record = Map::new();
     record.insert("temperature", value.float("temperature")?.to_value());
     // UCUM `C` is the coulomb: Celsius is `Cel`.
-    record.insert("unit", Value::from(if bit(flags, 0) { "[degF]" } else { "Cel" }));
+    record.insert(
+        "unit",
+        Value::from(if bit(flags, 0) { "[degF]" } else { "Cel" }),
+    );
     if bit(flags, 1) {
         insert_time(&mut record, value.date_time("time stamp")?);
     }

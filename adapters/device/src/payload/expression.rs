@@ -1,4 +1,4 @@
-//! What stands behind `=` in a payload mapping: paths, texts and converters, and the conditions of `when`.
+//! What stands behind `=` in a payload mapping: paths, texts and converters.
 //!
 //! `=A & ' ' & B | converter ?? C`: joins with `&`, adds exactly with `+`; the first alternative that gives a text.
 //!
@@ -34,6 +34,9 @@ enum Term {
     Day(Path),
 }
 
+/// Words and what each becomes.
+type Words = Vec<(Box<str>, Box<str>)>;
+
 #[derive(Debug, Clone)]
 enum Converter {
     /// `scaled PATH`: times ten to the power that stands there.
@@ -43,9 +46,9 @@ enum Converter {
     /// `times N`: exactly.
     Times(Decimal),
     /// `map a=b c=d`: other words give nothing.
-    Map(Vec<(Box<str>, Box<str>)>),
+    Map(Words),
     /// `instead a=b`: other words stay; `a=` gives nothing.
-    Instead(Vec<(Box<str>, Box<str>)>),
+    Instead(Words),
     /// `ucum`: the UCUM code of a vendor's unit.
     Ucum,
     /// `inside A B`: what stands between two texts.
@@ -67,10 +70,20 @@ impl Expression {
     /// A constant, or what `=` says.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let alternatives = match text.strip_prefix('=') {
-            None => vec![Piped { terms: vec![Term::Text(text.into())], sum: false, converters: Vec::new() }],
-            Some(rest) => rest.split(" ?? ").map(|part| piped(part.trim())).collect::<Result<_, _>>()?,
+            None => vec![Piped {
+                terms: vec![Term::Text(text.into())],
+                sum: false,
+                converters: Vec::new(),
+            }],
+            Some(rest) => rest
+                .split(" ?? ")
+                .map(|part| piped(part.trim()))
+                .collect::<Result<_, _>>()?,
         };
-        Ok(Self { text: text.into(), alternatives })
+        Ok(Self {
+            text: text.into(),
+            alternatives,
+        })
     }
 
     /// The first alternative that gives anything.
@@ -101,7 +114,9 @@ impl Piped {
                 Term::Key => place.key.clone().map(Found::Text),
                 Term::Path(path) => value_at(path, place)?,
                 Term::Day(path) => match value_at(path, place)? {
-                    Some(Found::Text(text)) => Some(Found::Text(text.get(..10).ok_or("not a date")?.to_owned())),
+                    Some(Found::Text(text)) => {
+                        Some(Found::Text(text.get(..10).ok_or("not a date")?.to_owned()))
+                    }
                     other => other,
                 },
             };
@@ -111,7 +126,11 @@ impl Piped {
                 Some(Found::Text(text)) => texts.push(text),
             }
         }
-        let mut text = if self.sum { sum(&texts).ok_or("not a number")? } else { texts.concat() };
+        let mut text = if self.sum {
+            sum(&texts).ok_or("not a number")?
+        } else {
+            texts.concat()
+        };
         for converter in &self.converters {
             match converter.apply(&text, place)? {
                 Some(converted) => text = converted,
@@ -126,21 +145,35 @@ impl Converter {
     fn apply(&self, text: &str, place: &Place<'_>) -> Result<Option<String>, Wrong> {
         let number = || Decimal::parse(text).ok_or("not a number");
         let word = |rows: &[(Box<str>, Box<str>)]| {
-            rows.iter().find(|(from, _)| &**from == text.trim()).map(|(_, to)| to.to_string())
+            rows.iter()
+                .find(|(from, _)| &**from == text.trim())
+                .map(|(_, to)| to.to_string())
         };
         Ok(match self {
             Converter::Scaled(path) => {
                 let power = path.one(place).and_then(|v| v.primitive_text());
-                let power = power.and_then(|p| p.parse::<i32>().ok()).ok_or("no power of ten")?;
+                let power = power
+                    .and_then(|p| p.parse::<i32>().ok())
+                    .ok_or("no power of ten")?;
                 Some(number()?.shifted(power).ok_or("out of range")?.to_string())
             }
-            Converter::Shift(power) => Some(number()?.shifted(*power).ok_or("out of range")?.to_string()),
-            Converter::Times(factor) => Some(number()?.times(*factor).ok_or("out of range")?.to_string()),
+            Converter::Shift(power) => {
+                Some(number()?.shifted(*power).ok_or("out of range")?.to_string())
+            }
+            Converter::Times(factor) => {
+                Some(number()?.times(*factor).ok_or("out of range")?.to_string())
+            }
             Converter::Map(rows) => Some(word(rows).ok_or("a word the mapping does not know")?),
             Converter::Instead(rows) => Some(word(rows).unwrap_or_else(|| text.to_owned())),
-            Converter::Ucum => Some(measure::ucum(text).ok_or("a unit that is not known")?.to_owned()),
+            Converter::Ucum => Some(
+                measure::ucum(text)
+                    .ok_or("a unit that is not known")?
+                    .to_owned(),
+            ),
             Converter::Inside(before, after) => {
-                let inner = text.split_once(&**before).and_then(|(_, rest)| rest.split_once(&**after));
+                let inner = text
+                    .split_once(&**before)
+                    .and_then(|(_, rest)| rest.split_once(&**after));
                 Some(inner.ok_or("not of the expected form")?.0.to_owned())
             }
         })
@@ -148,7 +181,9 @@ impl Converter {
 }
 
 fn value_at(path: &Path, place: &Place<'_>) -> Result<Option<Found>, Wrong> {
-    let Some(value) = path.one(place) else { return Ok(None) };
+    let Some(value) = path.one(place) else {
+        return Ok(None);
+    };
     if let Some(reason) = value.get("absent").and_then(|a| a.primitive_text()) {
         return Ok(Some(Found::Absent(reason.into_owned())));
     }
@@ -169,10 +204,23 @@ fn sum(texts: &[String]) -> Option<String> {
 fn piped(text: &str) -> Result<Piped, String> {
     let mut parts = text.split(" | ");
     let start = parts.next().unwrap_or_default();
-    let (separator, sum) = if start.contains(" + ") { (" + ", true) } else { (" & ", false) };
-    let terms = start.split(separator).map(|t| term(t.trim())).collect::<Result<_, _>>()?;
-    let converters = parts.map(|c| converter(c.trim())).collect::<Result<_, _>>()?;
-    Ok(Piped { terms, sum, converters })
+    let (separator, sum) = if start.contains(" + ") {
+        (" + ", true)
+    } else {
+        (" & ", false)
+    };
+    let terms = start
+        .split(separator)
+        .map(|t| term(t.trim()))
+        .collect::<Result<_, _>>()?;
+    let converters = parts
+        .map(|c| converter(c.trim()))
+        .collect::<Result<_, _>>()?;
+    Ok(Piped {
+        terms,
+        sum,
+        converters,
+    })
 }
 
 fn term(text: &str) -> Result<Term, String> {
@@ -188,21 +236,34 @@ fn term(text: &str) -> Result<Term, String> {
     }
 }
 
-fn single(text: &str) -> Result<Path, String> {
+pub(super) fn single(text: &str) -> Result<Path, String> {
     let path = Path::parse(text)?;
-    if path.is_many() { Err(format!("`{text}` stands for several values; only `each` may")) } else { Ok(path) }
+    if path.is_many() {
+        Err(format!(
+            "`{text}` stands for several values; only `each` may"
+        ))
+    } else {
+        Ok(path)
+    }
 }
 
 fn converter(text: &str) -> Result<Converter, String> {
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let rows = || -> Result<Vec<(Box<str>, Box<str>)>, String> {
+    let rows = || -> Result<Words, String> {
         let row = |r: &str| r.split_once('=').map(|(a, b)| (a.into(), b.into()));
-        rest.split_whitespace().map(|r| row(r).ok_or_else(|| format!("`{r}` is not word=word"))).collect()
+        rest.split_whitespace()
+            .map(|r| row(r).ok_or_else(|| format!("`{r}` is not word=word")))
+            .collect()
     };
     match name {
         "scaled" => single(rest).map(Converter::Scaled),
-        "shift" => rest.parse().map(Converter::Shift).map_err(|_| format!("`{rest}` is no power of ten")),
-        "times" => Decimal::parse(rest).map(Converter::Times).ok_or_else(|| format!("`{rest}` is no number")),
+        "shift" => rest
+            .parse()
+            .map(Converter::Shift)
+            .map_err(|_| format!("`{rest}` is no power of ten")),
+        "times" => Decimal::parse(rest)
+            .map(Converter::Times)
+            .ok_or_else(|| format!("`{rest}` is no number")),
         "map" => rows().map(Converter::Map),
         "instead" => rows().map(Converter::Instead),
         "ucum" => Ok(Converter::Ucum),
@@ -210,62 +271,9 @@ fn converter(text: &str) -> Result<Converter, String> {
             Some((before, after)) => Ok(Converter::Inside(before.into(), after.into())),
             None => Err("`inside` takes the text before and the text after".to_owned()),
         },
-        other => Err(format!("no converter `{other}`: scaled, shift, times, map, instead, ucum, inside")),
-    }
-}
-
-/// `type = 1 and ^.category = 1`; `kind in a b`; `flag`; `not flag`; `x != 3`.
-#[derive(Debug, Clone)]
-pub(super) struct Condition {
-    terms: Vec<(bool, Path, Test)>,
-}
-
-#[derive(Debug, Clone)]
-enum Test {
-    Valued,
-    In(Vec<Box<str>>),
-    /// `PATH has WORD`: the text contains it.
-    Has(Box<str>),
-}
-
-impl Condition {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        text.split(" and ").map(|t| condition_term(t.trim())).collect::<Result<_, _>>().map(|terms| Self { terms })
-    }
-
-    pub(super) fn holds(&self, place: &Place<'_>) -> bool {
-        self.terms.iter().all(|(negated, path, test)| {
-            let found = path.one(place);
-            let holds = match test {
-                Test::Valued => found.is_some_and(|v| v.primitive_text().is_none_or(|t| !t.trim().is_empty())),
-                Test::Has(word) => found.and_then(|v| v.primitive_text()).is_some_and(|t| t.contains(&**word)),
-                Test::In(words) => {
-                    found.and_then(|v| v.primitive_text()).is_some_and(|t| words.iter().any(|w| **w == *t.trim()))
-                }
-            };
-            holds != *negated
-        })
-    }
-}
-
-fn condition_term(text: &str) -> Result<(bool, Path, Test), String> {
-    let equal = |words: &str| Test::In(vec![words.trim().trim_matches('\'').into()]);
-    if let Some((path, word)) = text.split_once(" != ") {
-        return Ok((true, single(path.trim())?, equal(word)));
-    }
-    if let Some((path, word)) = text.split_once(" = ") {
-        return Ok((false, single(path.trim())?, equal(word)));
-    }
-    if let Some((path, words)) = text.split_once(" in ") {
-        let words = words.split_whitespace().map(Into::into).collect();
-        return Ok((false, single(path.trim())?, Test::In(words)));
-    }
-    if let Some((path, word)) = text.split_once(" has ") {
-        return Ok((false, single(path.trim())?, Test::Has(word.trim().into())));
-    }
-    match text.strip_prefix("not ") {
-        Some(path) => Ok((true, single(path.trim())?, Test::Valued)),
-        None => Ok((false, single(text)?, Test::Valued)),
+        other => Err(format!(
+            "no converter `{other}`: scaled, shift, times, map, instead, ucum, inside"
+        )),
     }
 }
 
@@ -277,7 +285,9 @@ mod tests {
 
     fn read(expression: &str, json: &str) -> Result<Option<Found>, Wrong> {
         let document = Document::parse(json.as_bytes()).expect("json");
-        Expression::parse(expression).expect(expression).read(&Place::root(document.root()))
+        Expression::parse(expression)
+            .expect(expression)
+            .read(&Place::root(document.root()))
     }
 
     fn text(t: &str) -> Result<Option<Found>, Wrong> {
@@ -294,7 +304,11 @@ mod tests {
             ("=v | times 100", r#"{"v":0.98}"#, "98.00"),
             ("=v | shift -3", r#"{"v":74100}"#, "74.100"),
             ("=a + b", r#"{"a":1700000000,"b":"15"}"#, "1700000015"),
-            ("=d & 'T' & t", r#"{"d":"2026-03-01","t":"09:00"}"#, "2026-03-01T09:00"),
+            (
+                "=d & 'T' & t",
+                r#"{"d":"2026-03-01","t":"09:00"}"#,
+                "2026-03-01T09:00",
+            ),
             ("=x ?? v", r#"{"v":5}"#, "5"),
             ("=v | map 0=mm[Hg] 1=kPa", r#"{"v":1}"#, "kPa"),
             ("=v | instead 39=<40", r#"{"v":39}"#, "<40"),
@@ -312,30 +326,27 @@ mod tests {
         assert_eq!(read("=v", "{}"), Ok(None));
         assert_eq!(read("=v", r#"{"v":null}"#), Ok(None));
         assert_eq!(read("=v | instead 0=", r#"{"v":0}"#), Ok(None));
-        assert_eq!(read("=v", r#"{"v":{"absent":"not-a-number"}}"#), Ok(Some(Found::Absent("not-a-number".into()))));
+        assert_eq!(
+            read("=v", r#"{"v":{"absent":"not-a-number"}}"#),
+            Ok(Some(Found::Absent("not-a-number".into())))
+        );
         assert_eq!(read("=v | times 2", r#"{"v":"x"}"#), Err("not a number"));
-        assert_eq!(read("=v", r#"{"v":[1]}"#), Err("an object or a list where one value is expected"));
-        assert_eq!(read("=v | map 0=a", r#"{"v":2}"#), Err("a word the mapping does not know"));
-        for text in ["=a[]", "=v | round 2", "=v | times x", "=v | map a", "=a..b"] {
-            assert!(Expression::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn conditions() {
-        let document = Document::parse(br#"{"a":1,"b":"x","c":null}"#).expect("json");
-        let place = Place::root(document.root());
-        for (condition, expected) in [
-            ("a = 1", true),
-            ("a = 1 and b = x", true),
-            ("a = 2", false),
-            ("a != 2", true),
-            ("b in x y", true),
-            ("not c", true),
-            ("c", false),
-            ("a and not b", false),
+        assert_eq!(
+            read("=v", r#"{"v":[1]}"#),
+            Err("an object or a list where one value is expected")
+        );
+        assert_eq!(
+            read("=v | map 0=a", r#"{"v":2}"#),
+            Err("a word the mapping does not know")
+        );
+        for text in [
+            "=a[]",
+            "=v | round 2",
+            "=v | times x",
+            "=v | map a",
+            "=a..b",
         ] {
-            assert_eq!(Condition::parse(condition).expect(condition).holds(&place), expected, "{condition}");
+            assert!(Expression::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -5,11 +5,14 @@
 use mappings::yaml::{self, Key, Node};
 use mappings::{LoadError, LoadErrors};
 
-use super::expression::{Condition, Expression};
+use super::condition::Condition;
+use super::expression::Expression;
 use super::path::Path;
-use super::{ClockForm, Fields, Input, Makes, Outcome, PayloadMapping, Rule, TestCase, Value, ZonePolicy};
-use crate::measurement::Keyed;
+use super::{
+    ClockForm, Fields, Input, Makes, Outcome, PayloadMapping, Rule, TestCase, Value, ZonePolicy,
+};
 use crate::measure;
+use crate::measurement::Keyed;
 
 macro_rules! files {
     ($($name:literal,)*) => {
@@ -41,7 +44,10 @@ files! {
 /// # Errors
 /// None, unless the build is broken: a test does the same.
 pub fn embedded() -> Result<Vec<PayloadMapping>, LoadErrors> {
-    EMBEDDED.iter().map(|(file, text)| load(file, text)).collect()
+    EMBEDDED
+        .iter()
+        .map(|(file, text)| load(file, text))
+        .collect()
 }
 
 /// Loads one mapping and runs its tests.
@@ -50,12 +56,19 @@ pub fn embedded() -> Result<Vec<PayloadMapping>, LoadErrors> {
 /// Every fault with file and line.
 pub fn load(file: &str, text: &str) -> Result<PayloadMapping, LoadErrors> {
     let node = yaml::parse(file, text)?;
-    let mut loader = Loader { file, errors: Vec::new() };
+    let mut loader = Loader {
+        file,
+        errors: Vec::new(),
+    };
     let mapping = loader.mapping(&node);
     if loader.errors.is_empty() {
         loader.self_test(&mapping);
     }
-    if loader.errors.is_empty() { Ok(mapping) } else { Err(LoadErrors(loader.errors)) }
+    if loader.errors.is_empty() {
+        Ok(mapping)
+    } else {
+        Err(LoadErrors(loader.errors))
+    }
 }
 
 struct Loader<'a> {
@@ -65,7 +78,11 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn error(&mut self, line: usize, message: impl Into<String>) {
-        self.errors.push(LoadError { file: self.file.to_owned(), line, message: message.into() });
+        self.errors.push(LoadError {
+            file: self.file.to_owned(),
+            line,
+            message: message.into(),
+        });
     }
 
     fn mapping(&mut self, node: &Node) -> PayloadMapping {
@@ -90,22 +107,32 @@ impl Loader<'_> {
             }
         }
         if mapping.id.is_empty() || mapping.version.is_empty() {
-            self.error(node.line, "a payload mapping starts with `payload: ID` and `version: N`");
+            self.error(
+                node.line,
+                "a payload mapping starts with `payload: ID` and `version: N`",
+            );
         }
         let rules = node.get("rules").map(Node::each).unwrap_or_default();
-        mapping.rules = rules.iter().flat_map(|rule| self.rule(rule, &defaults)).collect();
+        mapping.rules = rules
+            .iter()
+            .flat_map(|rule| self.rule(rule, &defaults))
+            .collect();
         if rules.is_empty() {
             self.error(node.line, "`rules` is missing");
         }
         if mapping.tests.is_empty() {
-            self.error(node.line, "`tests` is missing: a mapping shows what it does");
+            self.error(
+                node.line,
+                "`tests` is missing: a mapping shows what it does",
+            );
         }
         mapping
     }
 
     /// A rule for each place that `each` lists.
     fn rule(&mut self, node: &Node, defaults: &Fields) -> Vec<Rule> {
-        let (mut name, mut each, mut when) = (String::new(), Vec::from_iter(Path::parse("$")), None);
+        let (mut name, mut each, mut when) =
+            (String::new(), Vec::from_iter(Path::parse("$")), None);
         let (mut makes, mut values, mut unit) = (None, Vec::new(), None);
         let mut fields = defaults.clone();
         for (key, value) in node.map().unwrap_or_default() {
@@ -120,7 +147,13 @@ impl Loader<'_> {
                     fields.record = self.expression(value);
                     makes = Some(Makes::Deletion);
                 }
-                "each" => each = value.each().iter().filter_map(|path| self.parsed(path, Path::parse)).collect(),
+                "each" => {
+                    each = value
+                        .each()
+                        .iter()
+                        .filter_map(|path| self.parsed(path, Path::parse))
+                        .collect()
+                }
                 "when" => when = self.parsed(value, Condition::parse),
                 "value" => values.push((String::new(), self.expression(value), value.line)),
                 "values" => {
@@ -134,25 +167,59 @@ impl Loader<'_> {
             }
         }
         if let Some(makes) = makes {
-            return rules_at(each, &Rule { name, each: None, when, makes, fields });
+            return rules_at(
+                each,
+                &Rule {
+                    name,
+                    each: None,
+                    when,
+                    makes,
+                    fields,
+                },
+            );
         }
         if !measure::is_known(&name) {
-            self.error(node.line, format!("there is no measure `{name}`; `measures.tsv` lists them"));
+            self.error(
+                node.line,
+                format!("there is no measure `{name}`; `measures.tsv` lists them"),
+            );
         }
         let (Some(unit), Some(_), false) = (unit, &fields.time, values.is_empty()) else {
-            self.error(node.line, "a rule needs `value` or `values`, `unit` and `time`");
+            self.error(
+                node.line,
+                "a rule needs `value` or `values`, `unit` and `time`",
+            );
             return Vec::new();
         };
         let values = values.into_iter().filter_map(|(component, value, _)| {
-            Some(Value { component, value: value?, unit: unit.clone() })
+            Some(Value {
+                component,
+                value: value?,
+                unit: unit.clone(),
+            })
         });
         let makes = Makes::Measurement(values.collect());
-        rules_at(each, &Rule { name, each: None, when, makes, fields })
+        rules_at(
+            each,
+            &Rule {
+                name,
+                each: None,
+                when,
+                makes,
+                fields,
+            },
+        )
     }
 
     fn component(&mut self, key: &Key, panel: &str) {
-        if !measure::measures().iter().any(|m| m.name == key.text && m.part_of == panel) {
-            self.error(key.line, format!("`{panel}` has no component `{}`", key.text));
+        if !measure::measures()
+            .iter()
+            .any(|m| m.name == key.text && m.part_of == panel)
+        {
+            self.error(
+                key.line,
+                format!("`{panel}` has no component `{}`", key.text),
+            );
         }
     }
 
@@ -173,7 +240,10 @@ impl Loader<'_> {
             "revision" => fields.revision = self.expression(value),
             "note" => fields.note = self.expression(value),
             "manual" => fields.manual = self.parsed(value, Condition::parse),
-            other => self.error(key.line, format!("there is no key `{other}`; the README lists them")),
+            other => self.error(
+                key.line,
+                format!("there is no key `{other}`; the README lists them"),
+            ),
         }
     }
 
@@ -187,22 +257,45 @@ impl Loader<'_> {
     }
 
     fn test(&mut self, node: &Node) -> TestCase {
-        let text = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            node.get(key)
+                .and_then(Node::text)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let lines = node.get("out").map(Node::each).unwrap_or_default();
-        let output = lines.iter().filter_map(Node::text).map(str::to_owned).collect();
-        TestCase { name: text("name"), line: node.line, input: text("in"), output }
+        let output = lines
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect();
+        TestCase {
+            name: text("name"),
+            line: node.line,
+            input: text("in"),
+            output,
+        }
     }
 
     fn self_test(&mut self, mapping: &PayloadMapping) {
         for test in &mapping.tests {
             let items = crate::split::items(mapping.input, test.input.as_bytes());
             let items = items.into_iter().flat_map(|item| match item.content {
-                Ok(document) => mapping.read(&document).iter().map(|read| shown(&read.outcome)).collect(),
+                Ok(document) => mapping
+                    .read(&document)
+                    .iter()
+                    .map(|read| shown(&read.outcome))
+                    .collect(),
                 Err(fault) => vec![format!("faulty: {fault}")],
             });
             let got: Vec<String> = items.collect();
             if got != test.output {
-                let message = format!("test `{}` gave\n{}\nnot\n{}", test.name, got.join("\n"), test.output.join("\n"));
+                let message = format!(
+                    "test `{}` gave\n{}\nnot\n{}",
+                    test.name,
+                    got.join("\n"),
+                    test.output.join("\n")
+                );
                 self.error(test.line, message);
             }
         }
@@ -224,7 +317,10 @@ impl Loader<'_> {
 
     fn word<T: Copy>(&mut self, node: &Node, words: &[(&str, T)]) -> Option<T> {
         let text = node.text().unwrap_or_default();
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
         if found.is_none() {
             let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             self.error(node.line, format!("`{text}` is none of {}", all.join(", ")));
@@ -243,8 +339,12 @@ impl Loader<'_> {
     }
 }
 
-const INPUTS: [(&str, Input); 4] =
-    [("json", Input::Json), ("gatt", Input::Gatt), ("csv", Input::Csv), ("xml", Input::Xml)];
+const INPUTS: [(&str, Input); 4] = [
+    ("json", Input::Json),
+    ("gatt", Input::Gatt),
+    ("csv", Input::Csv),
+    ("xml", Input::Xml),
+];
 const ZONES: [(&str, ZonePolicy); 4] = [
     ("payload", ZonePolicy::Payload),
     ("device", ZonePolicy::Device),
@@ -261,7 +361,12 @@ const CLOCKS: [(&str, ClockForm); 5] = [
 const KEYED: [(&str, Keyed); 2] = [("record", Keyed::Record), ("instant", Keyed::Instant)];
 
 fn rules_at(each: Vec<Path>, rule: &Rule) -> Vec<Rule> {
-    each.into_iter().map(|path| Rule { each: Some(path), ..rule.clone() }).collect()
+    each.into_iter()
+        .map(|path| Rule {
+            each: Some(path),
+            ..rule.clone()
+        })
+        .collect()
 }
 
 fn shown(outcome: &Outcome) -> String {
@@ -269,7 +374,10 @@ fn shown(outcome: &Outcome) -> String {
         Outcome::Measured(measurement) => measurement.to_string(),
         Outcome::Dropped(reason) => format!("dropped: {reason}"),
         Outcome::Deleted(record) => format!("deleted: {record}"),
-        Outcome::Faulty { expression, message } => format!("faulty: {expression}: {message}"),
+        Outcome::Faulty {
+            expression,
+            message,
+        } => format!("faulty: {expression}: {message}"),
     }
 }
 
@@ -277,7 +385,11 @@ fn shown(outcome: &Outcome) -> String {
 #[cfg(test)]
 pub(crate) fn read_all(mapping: &PayloadMapping, json: &str) -> Vec<String> {
     let document = fhir_core::json::Document::parse(json.as_bytes()).expect("json");
-    mapping.read(&document).iter().map(|read| shown(&read.outcome)).collect()
+    mapping
+        .read(&document)
+        .iter()
+        .map(|read| shown(&read.outcome))
+        .collect()
 }
 
 #[cfg(test)]
@@ -301,23 +413,55 @@ mod tests {
         let good = "payload: x\nversion: 1\ntime: =t\nrules:\n- measurement: heart-rate\n  value: =v\n  unit: /min\ntests:\n- name: n\n  in: '{\"v\":1,\"t\":\"2026-03-01T09:00Z\"}'\n  out: [heart-rate 1 /min at 2026-03-01T09:00:00+00:00]\n";
         assert_eq!(load("x", good).err(), None);
         for (from, to, line, part) in [
-            ("heart-rate\n  value", "heart-beat\n  value", 5, "no measure `heart-beat`"),
+            (
+                "heart-rate\n  value",
+                "heart-beat\n  value",
+                5,
+                "no measure `heart-beat`",
+            ),
             ("unit: /min", "unit: bpm", 7, "no UCUM unit"),
-            ("value: =v", "value: =v | round 2", 6, "no converter `round`"),
+            (
+                "value: =v",
+                "value: =v | round 2",
+                6,
+                "no converter `round`",
+            ),
             ("time: =t", "tme: =t", 3, "no key `tme`"),
-            ("value: =v", "values: {systolic: =v}", 6, "no component `systolic`"),
-            ("heart-rate 1 /min at", "heart-rate 2 /min at", 9, "test `n` gave"),
+            (
+                "value: =v",
+                "values: {systolic: =v}",
+                6,
+                "no component `systolic`",
+            ),
+            (
+                "heart-rate 1 /min at",
+                "heart-rate 2 /min at",
+                9,
+                "test `n` gave",
+            ),
         ] {
             let error = load("x.yaml", &good.replace(from, to)).expect_err(to);
             let first = error.0.first().expect("one");
-            assert_eq!((first.line, first.message.contains(part)), (line, true), "{error}");
+            assert_eq!(
+                (first.line, first.message.contains(part)),
+                (line, true),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn one_bad_place_leaves_the_others() {
         let mapping = load("x", include_str!("../../mappings/generic-json.yaml")).expect("loads");
-        let got = read_all(&mapping, r#"{"deviceId":"d1","time":"2026-03-01T09:00:00Z","heartRate":"x","steps":3}"#);
-        assert_eq!(got.first().map(String::as_str), Some("faulty: =heartRate ?? heartrate ?? heart_rate ?? hr: not a number of up to 34 digits"));
+        let got = read_all(
+            &mapping,
+            r#"{"deviceId":"d1","time":"2026-03-01T09:00:00Z","heartRate":"x","steps":3}"#,
+        );
+        assert_eq!(
+            got.first().map(String::as_str),
+            Some(
+                "faulty: =heartRate ?? heartrate ?? heart_rate ?? hr: not a number of up to 34 digits"
+            )
+        );
     }
 }

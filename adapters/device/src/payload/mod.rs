@@ -5,6 +5,7 @@
 //!
 //! Left out on purpose: FHIR, so that one measurement has one FHIR shape whoever sends it.
 
+mod condition;
 mod expression;
 mod load;
 mod path;
@@ -13,8 +14,9 @@ use fhir_core::json::Document;
 
 use crate::decimal::Decimal;
 use crate::measurement::{Amount, Keyed, Measurement, Reading};
-use crate::time::{self, Given, Stamp};
-use expression::{Condition, Expression, Found, Wrong};
+use crate::time::{self, Given};
+use condition::Condition;
+use expression::{Expression, Found, Wrong};
 use path::{Path, Place};
 
 pub use load::{EMBEDDED, embedded, load};
@@ -174,17 +176,36 @@ impl PayloadMapping {
                     continue;
                 }
                 if found.len() >= MEASUREMENTS_MAX {
-                    let message = format!("the item makes more than {MEASUREMENTS_MAX} measurements; send smaller ones");
-                    let outcome = Outcome::Faulty { expression: "each".to_owned(), message };
-                    found.push(Read { rule: rule.name.clone(), pointer: place.pointer, outcome });
+                    let message = format!(
+                        "the item makes more than {MEASUREMENTS_MAX} measurements; send smaller ones"
+                    );
+                    let outcome = Outcome::Faulty {
+                        expression: "each".to_owned(),
+                        message,
+                    };
+                    found.push(Read {
+                        rule: rule.name.clone(),
+                        pointer: place.pointer,
+                        outcome,
+                    });
                     return found;
                 }
                 let outcome = match rule.read(&place) {
                     Ok(None) => continue,
                     Ok(Some(outcome)) => outcome,
-                    Err(Fault { expression, message }) => Outcome::Faulty { expression, message },
+                    Err(Fault {
+                        expression,
+                        message,
+                    }) => Outcome::Faulty {
+                        expression,
+                        message,
+                    },
                 };
-                found.push(Read { rule: rule.name.clone(), pointer: place.pointer, outcome });
+                found.push(Read {
+                    rule: rule.name.clone(),
+                    pointer: place.pointer,
+                    outcome,
+                });
             }
         }
         found
@@ -207,7 +228,9 @@ impl Rule {
             return Ok(None);
         }
         let fields = &self.fields;
-        let start = fields.given(&fields.time, place)?.ok_or_else(|| missing("time"))?;
+        let start = fields
+            .given(&fields.time, place)?
+            .ok_or_else(|| missing("time"))?;
         let start = match number(&fields.minutes, place)? {
             Some(minutes) => moved(start, minutes).ok_or_else(|| missing("minutes"))?,
             None => start,
@@ -224,7 +247,10 @@ impl Rule {
             record: text(&fields.record, place)?,
             keyed: fields.keyed.unwrap_or(Keyed::Instant),
             revision: text(&fields.revision, place)?,
-            is_manual: fields.manual.as_ref().is_some_and(|manual| manual.holds(place)),
+            is_manual: fields
+                .manual
+                .as_ref()
+                .is_some_and(|manual| manual.holds(place)),
             note: text(&fields.note, place)?,
         }))))
     }
@@ -234,66 +260,125 @@ impl Rule {
 fn readings(values: &[Value], place: &Place<'_>) -> Result<Vec<(Reading, bool)>, Fault> {
     let mut readings = Vec::with_capacity(values.len());
     for one in values {
-        let found = one.value.read(place).map_err(|wrong| fault(&one.value, wrong))?;
+        let found = one
+            .value
+            .read(place)
+            .map_err(|wrong| fault(&one.value, wrong))?;
         let (value, spoken_of) = match found {
-            Some(Found::Text(text)) => {
-                (Amount::parse(&text).ok_or_else(|| fault(&one.value, "not a number of up to 34 digits"))?, true)
-            }
+            Some(Found::Text(text)) => (
+                Amount::parse(&text)
+                    .ok_or_else(|| fault(&one.value, "not a number of up to 34 digits"))?,
+                true,
+            ),
             Some(Found::Absent(reason)) => (Amount::Absent(reason), true),
             // The mean is an optional part of a blood pressure; a profile's required parts say why they are absent.
             None if one.component == "mean" => continue,
             None => (Amount::Absent("unknown".to_owned()), false),
         };
         let unit = match spoken_of {
-            true => one.unit.text(place).map_err(|wrong| fault(&one.unit, wrong))?.ok_or_else(|| fault(&one.unit, "no unit"))?,
+            true => one
+                .unit
+                .text(place)
+                .map_err(|wrong| fault(&one.unit, wrong))?
+                .ok_or_else(|| fault(&one.unit, "no unit"))?,
             false => String::new(),
         };
-        readings.push((Reading { component: one.component.clone(), value, unit }, spoken_of));
+        readings.push((
+            Reading {
+                component: one.component.clone(),
+                value,
+                unit,
+            },
+            spoken_of,
+        ));
     }
     Ok(readings)
 }
 
 impl Fields {
-    fn given(&self, expression: &Option<Expression>, place: &Place<'_>) -> Result<Option<Given>, Fault> {
-        let Some(expression) = expression else { return Ok(None) };
-        let Some(text) = expression.text(place).map_err(|wrong| fault(expression, wrong))? else { return Ok(None) };
+    fn given(
+        &self,
+        expression: &Option<Expression>,
+        place: &Place<'_>,
+    ) -> Result<Option<Given>, Fault> {
+        let Some(expression) = expression else {
+            return Ok(None);
+        };
+        let Some(text) = expression
+            .text(place)
+            .map_err(|wrong| fault(expression, wrong))?
+        else {
+            return Ok(None);
+        };
         let read = match self.clock.unwrap_or(ClockForm::Iso) {
             ClockForm::Iso => time::parse(&text),
-            ClockForm::Epoch(power) => epoch(&text, power).map(Given::Instant),
-            ClockForm::WallEpoch => epoch(&text, 0).map(|stamp| Given::Wall(stamp.into_wall())),
+            ClockForm::Epoch(power) => epoch(&text, power),
+            ClockForm::WallEpoch => match epoch(&text, 0) {
+                Some(Given::Count(stamp)) => Some(Given::Wall(stamp.into_wall())),
+                _ => None,
+            },
         };
-        read.map(Some).ok_or_else(|| fault(expression, "not a time in the form the mapping names, or not of these centuries"))
+        read.map(Some).ok_or_else(|| {
+            fault(
+                expression,
+                "not a time in the form the mapping names, or not of these centuries",
+            )
+        })
     }
 
     fn offset_of(&self, place: &Place<'_>) -> Result<Option<i32>, Fault> {
         if let (Some(expression), Some(offset)) = (&self.offset, text(&self.offset, place)?) {
-            return time::parse_offset(&offset).map(Some).ok_or_else(|| fault(expression, "not an offset like +01:00"));
+            return time::parse_offset(&offset)
+                .map(Some)
+                .ok_or_else(|| fault(expression, "not an offset like +01:00"));
         }
-        for (field, per_minute, minutes_per) in [(&self.offset_seconds, 60, 1), (&self.offset_hours, 1, 60)] {
-            let (Some(expression), Some(n)) = (field, number(field, place)?) else { continue };
+        for (field, per_minute, minutes_per) in
+            [(&self.offset_seconds, 60, 1), (&self.offset_hours, 1, 60)]
+        {
+            let (Some(expression), Some(n)) = (field, number(field, place)?) else {
+                continue;
+            };
             if n % per_minute != 0 || (n * minutes_per / per_minute).abs() > 14 * 60 {
-                return Err(fault(expression, "not an offset of whole minutes within fourteen hours"));
+                return Err(fault(
+                    expression,
+                    "not an offset of whole minutes within fourteen hours",
+                ));
             }
             let minutes = i32::try_from(n * minutes_per / per_minute);
-            return minutes.map(Some).map_err(|_| fault(expression, "not an offset"));
+            return minutes
+                .map(Some)
+                .map_err(|_| fault(expression, "not an offset"));
         }
         Ok(None)
     }
 }
 
 /// `1745081013817`, or with an offset behind it, `1745081013817-0400`.
-fn epoch(text: &str, power: i32) -> Option<Stamp> {
+fn epoch(text: &str, power: i32) -> Option<Given> {
     let text = text.trim();
-    let split = text.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-')).map_or(text.len(), |(at, _)| at);
-    let (digits, offset) = text.split_at_checked(split)?;
+    let sign = text
+        .char_indices()
+        .skip(1)
+        .find(|(_, c)| matches!(c, '+' | '-'));
+    let (digits, offset) = text.split_at_checked(sign.map_or(text.len(), |(at, _)| at))?;
     let stamp = time::epoch(Decimal::parse(digits)?.shifted(power)?)?;
-    if offset.is_empty() { Some(stamp) } else { stamp.seen_at_offset(time::parse_offset(offset)?) }
+    if offset.is_empty() {
+        return Some(Given::Count(stamp));
+    }
+    stamp
+        .seen_at_offset(time::parse_offset(offset)?)
+        .map(Given::Instant)
 }
 
 fn moved(given: Given, minutes: i64) -> Option<Given> {
     match given {
         Given::Wall(local) => local.plus_minutes(minutes).map(Given::Wall),
-        Given::Instant(stamp) => stamp.plus_micros(minutes.checked_mul(60_000_000)?).map(Given::Instant),
+        Given::Instant(stamp) => stamp
+            .plus_micros(minutes.checked_mul(60_000_000)?)
+            .map(Given::Instant),
+        Given::Count(stamp) => stamp
+            .plus_micros(minutes.checked_mul(60_000_000)?)
+            .map(Given::Count),
         Given::Day(_) => None,
     }
 }
@@ -301,20 +386,35 @@ fn moved(given: Given, minutes: i64) -> Option<Given> {
 fn text(expression: &Option<Expression>, place: &Place<'_>) -> Result<Option<String>, Fault> {
     match expression {
         None => Ok(None),
-        Some(expression) => expression.text(place).map_err(|wrong| fault(expression, wrong)),
+        Some(expression) => expression
+            .text(place)
+            .map_err(|wrong| fault(expression, wrong)),
     }
 }
 
 fn number(expression: &Option<Expression>, place: &Place<'_>) -> Result<Option<i64>, Fault> {
-    let (Some(expression), Some(text)) = (expression, text(expression, place)?) else { return Ok(None) };
-    let whole = Decimal::parse(&text).and_then(Decimal::whole).and_then(|n| i64::try_from(n).ok());
-    whole.filter(|n| n.abs() < 1_000_000_000).map(Some).ok_or_else(|| fault(expression, "not a whole number"))
+    let (Some(expression), Some(text)) = (expression, text(expression, place)?) else {
+        return Ok(None);
+    };
+    let whole = Decimal::parse(&text)
+        .and_then(Decimal::whole)
+        .and_then(|n| i64::try_from(n).ok());
+    whole
+        .filter(|n| n.abs() < 1_000_000_000)
+        .map(Some)
+        .ok_or_else(|| fault(expression, "not a whole number"))
 }
 
 fn fault(expression: &Expression, wrong: Wrong) -> Fault {
-    Fault { expression: expression.text.to_string(), message: wrong.to_owned() }
+    Fault {
+        expression: expression.text.to_string(),
+        message: wrong.to_owned(),
+    }
 }
 
 fn missing(key: &str) -> Fault {
-    Fault { expression: key.to_owned(), message: format!("`{key}` gives nothing here, and a measurement needs it") }
+    Fault {
+        expression: key.to_owned(),
+        message: format!("`{key}` gives nothing here, and a measurement needs it"),
+    }
 }

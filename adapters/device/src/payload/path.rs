@@ -40,7 +40,11 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(super) fn root(value: ValueRef<'a>) -> Self {
-        Self { chain: vec![value], key: None, pointer: String::new() }
+        Self {
+            chain: vec![value],
+            key: None,
+            pointer: String::new(),
+        }
     }
 
     fn current(&self) -> Option<ValueRef<'a>> {
@@ -50,7 +54,15 @@ impl<'a> Place<'a> {
     fn inner(&self, value: ValueRef<'a>, key: Option<String>, name: &str) -> Self {
         let mut chain = self.chain.clone();
         chain.push(value);
-        Self { chain, key, pointer: format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1")) }
+        Self {
+            chain,
+            key,
+            pointer: format!(
+                "{}/{}",
+                self.pointer,
+                name.replace('~', "~0").replace('/', "~1")
+            ),
+        }
     }
 }
 
@@ -62,11 +74,21 @@ impl Path {
             None => {
                 let rest = text.trim_start_matches('^');
                 let out = text.len() - rest.len();
-                (Some(out), if out > 0 { rest.strip_prefix('.').unwrap_or(rest) } else { rest })
+                (
+                    Some(out),
+                    if out > 0 {
+                        rest.strip_prefix('.').unwrap_or(rest)
+                    } else {
+                        rest
+                    },
+                )
             }
         };
         if rest == "$" || (rest.is_empty() && out.is_none_or(|n| n > 0)) {
-            return Ok(Self { out, steps: Vec::new() });
+            return Ok(Self {
+                out,
+                steps: Vec::new(),
+            });
         }
         let mut steps = Vec::new();
         let mut rest = rest;
@@ -77,7 +99,9 @@ impl Path {
             match name {
                 "*" => steps.push(Step::Members),
                 "" if steps.is_empty() && after.starts_with('[') => {}
-                name if !name.is_empty() && name.chars().all(word) => steps.push(Step::Member(name.into())),
+                name if !name.is_empty() && name.chars().all(word) => {
+                    steps.push(Step::Member(name.into()))
+                }
                 _ => return Err(wrong()),
             }
             rest = after;
@@ -102,20 +126,29 @@ impl Path {
     pub(super) fn one<'a>(&self, place: &Place<'a>) -> Option<ValueRef<'a>> {
         let start = match self.out {
             None => place.chain.first(),
-            Some(out) => place.chain.len().checked_sub(out + 1).and_then(|i| place.chain.get(i)),
+            Some(out) => place
+                .chain
+                .len()
+                .checked_sub(out + 1)
+                .and_then(|i| place.chain.get(i)),
         };
-        let found = self.steps.iter().try_fold(*start?, |value, step| match step {
-            Step::Member(name) => value.get(name),
-            Step::Index(n) => value.items().nth(*n),
-            Step::Find(name, text) => value.items().find(|item| says(*item, name, text)),
-            Step::Items | Step::Members => None,
-        });
+        let found = self
+            .steps
+            .iter()
+            .try_fold(*start?, |value, step| match step {
+                Step::Member(name) => value.get(name),
+                Step::Index(n) => value.items().nth(*n),
+                Step::Find(name, text) => value.items().find(|item| says(*item, name, text)),
+                Step::Items | Step::Members => None,
+            });
         found.filter(|value| value.kind() != Kind::Null)
     }
 
     /// True when the path stands for several values.
     pub(super) fn is_many(&self) -> bool {
-        self.steps.iter().any(|s| matches!(s, Step::Items | Step::Members))
+        self.steps
+            .iter()
+            .any(|s| matches!(s, Step::Items | Step::Members))
     }
 
     /// Every value the path names, each with what it was found in. A single value where a list may stand is a list
@@ -131,7 +164,9 @@ impl Path {
 
 fn expand<'a>(from: &Place<'a>, value: ValueRef<'a>, steps: &[Step], found: &mut Vec<Place<'a>>) {
     let Some((step, rest)) = steps.split_first() else {
-        let same = from.current().is_some_and(|c| c.position() == value.position());
+        let same = from
+            .current()
+            .is_some_and(|c| c.position() == value.position());
         match value.kind() {
             Kind::Null => {}
             _ if same => found.push(from.clone()),
@@ -159,7 +194,12 @@ fn expand<'a>(from: &Place<'a>, value: ValueRef<'a>, steps: &[Step], found: &mut
         }
         Step::Items => {
             for (i, item) in value.each().enumerate() {
-                expand(&from.inner(item, from.key.clone(), &i.to_string()), item, rest, found);
+                expand(
+                    &from.inner(item, from.key.clone(), &i.to_string()),
+                    item,
+                    rest,
+                    found,
+                );
             }
         }
         Step::Members => {
@@ -172,7 +212,9 @@ fn expand<'a>(from: &Place<'a>, value: ValueRef<'a>, steps: &[Step], found: &mut
 }
 
 fn says(item: ValueRef<'_>, name: &str, text: &str) -> bool {
-    item.get(name).and_then(|v| v.primitive_text()).is_some_and(|t| t == text)
+    item.get(name)
+        .and_then(|v| v.primitive_text())
+        .is_some_and(|t| t == text)
 }
 
 #[cfg(test)]
@@ -183,9 +225,14 @@ mod tests {
 
     fn show(each: &str, path: &str, json: &str) -> Vec<String> {
         let document = Document::parse(json.as_bytes()).expect("json");
-        let places = Path::parse(each).expect(each).every(&Place::root(document.root()));
+        let places = Path::parse(each)
+            .expect(each)
+            .every(&Place::root(document.root()));
         let path = Path::parse(path).expect(path);
-        places.iter().map(|p| path.one(p).map_or("-", |v| v.raw()).to_owned()).collect()
+        places
+            .iter()
+            .map(|p| path.one(p).map_or("-", |v| v.raw()).to_owned())
+            .collect()
     }
 
     #[test]
@@ -193,7 +240,10 @@ mod tests {
         let json = r#"{"zone":"Z","g":[{"d":1,"m":[{"t":9,"v":1.50},{"t":10,"v":2}]},{"d":2,"m":[{"t":9,"v":3}]}]}"#;
         assert_eq!(show("g[].m[]", "v", json), ["1.50", "2", "3"]);
         assert_eq!(show("g[].m[]", "^.d", json), ["1", "1", "2"]);
-        assert_eq!(show("g[].m[]", "^^.zone", json), ["\"Z\"", "\"Z\"", "\"Z\""]);
+        assert_eq!(
+            show("g[].m[]", "^^.zone", json),
+            ["\"Z\"", "\"Z\"", "\"Z\""]
+        );
         assert_eq!(show("g[].m[]", "/zone", json), ["\"Z\"", "\"Z\"", "\"Z\""]);
         assert_eq!(show("g[]", "m[t=10].v", json), ["2", "-"]);
         assert_eq!(show("$", "g[1].d", json), ["2"]);
