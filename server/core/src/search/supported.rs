@@ -4,6 +4,7 @@
 
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 
+use super::path;
 use super::text::shown;
 use super::value::{PREFIXES, type_row};
 use crate::issue::{ErrorKind, Problem};
@@ -81,10 +82,21 @@ pub fn prefix_names(param: &SearchParam) -> Vec<&'static str> {
         .collect()
 }
 
-/// Parameters of a type that can be sorted by.
+/// Parameters of a type that can be sorted by: those with an order of their own, so neither references nor identifiers.
 pub fn sortable(resource_type: ResourceTypeId) -> impl Iterator<Item = &'static SearchParam> {
-    working(resource_type)
-        .filter(|param| !matches!(param.kind, ParamType::Composite | ParamType::Special))
+    working(resource_type).filter(|param| match param.kind {
+        ParamType::Composite | ParamType::Special | ParamType::Reference => false,
+        ParamType::Token => !path::leaves(param).is_some_and(|leaves| {
+            leaves
+                .iter()
+                .any(|leaf| leaf.is_type("Identifier") || leaf.is_type("ContactPoint"))
+        }),
+        ParamType::Date
+        | ParamType::Number
+        | ParamType::Quantity
+        | ParamType::String
+        | ParamType::Uri => true,
+    })
 }
 
 /// A parameter of a type by its code.

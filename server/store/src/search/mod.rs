@@ -5,6 +5,7 @@ mod cursor;
 mod emit;
 mod near;
 mod node;
+mod order_term;
 mod plan;
 mod tests_of_values;
 

@@ -12,6 +12,7 @@ use super::compile::{Compiler, type_number};
 use super::cursor::Position;
 use super::emit::{Emitter, date_rows, rank};
 use super::node::Node;
+use super::order_term::order_by_term;
 use super::tests_of_values::{Columns, low_bounds};
 use crate::api::{Only, SearchQuery, TotalMode};
 use crate::catalog::{Catalog, Core, WIDE};
@@ -414,7 +415,7 @@ impl Searcher<'_> {
         Ok(best.map(|(_, part)| part))
     }
 
-    fn orders(&self, query: &SearchQuery) -> Result<Vec<Order>, StoreError> {
+    fn orders(&mut self, query: &SearchQuery) -> Result<Vec<Order>, StoreError> {
         query
             .sort
             .iter()
@@ -422,7 +423,7 @@ impl Searcher<'_> {
             .collect()
     }
 
-    fn order(&self, t: ResourceTypeId, spec: &SortKeySpec) -> Result<Order, StoreError> {
+    fn order(&mut self, t: ResourceTypeId, spec: &SortKeySpec) -> Result<Order, StoreError> {
         let is_descending = spec.direction == Direction::Descending;
         let value = match &spec.by {
             SortBy::Id => Sql::new("r.id"),
@@ -436,14 +437,16 @@ impl Searcher<'_> {
     }
 
     fn order_by_param(
-        &self,
+        &mut self,
         t: ResourceTypeId,
         param: conformance::ParamId,
         is_descending: bool,
     ) -> Result<Sql, StoreError> {
-        let catalog: &Catalog = self.compiler.catalog;
+        let catalog: &'static Catalog = self.compiler.catalog;
         let refused = || {
-            StoreError::Invalid("a search can be sorted by dates, numbers, quantities, strings, `_id` and `_lastUpdated`".into())
+            StoreError::Invalid(
+                "a search can be sorted by dates, numbers, quantities, strings, codes, uris, `_id` and `_lastUpdated`".into(),
+            )
         };
         let plan = catalog.param(param).ok_or_else(refused)?;
         let (table, column) = match plan.kind {
@@ -451,11 +454,10 @@ impl Searcher<'_> {
             ParamType::Number | ParamType::Quantity => ("num", "lo"),
             ParamType::String => ("str", "norm"),
             ParamType::Token if plan.code == "_id" => return Ok(Sql::new("r.id")),
-            ParamType::Token
-            | ParamType::Reference
-            | ParamType::Composite
-            | ParamType::Uri
-            | ParamType::Special => {
+            ParamType::Token | ParamType::Uri => {
+                return order_by_term(&mut self.compiler, plan, is_descending);
+            }
+            ParamType::Reference | ParamType::Composite | ParamType::Special => {
                 return Err(refused());
             }
         };

@@ -1,5 +1,6 @@
 //! Searching in memory by reading every entry: slow, simple, and written without a look at the store's SQL.
 
+use crate::index::KEY_TEXT_BYTES_MAX;
 use conformance::{ParamId, ResourceTypeId};
 use fhir_core::datatype::decimal::SortKey;
 use fhir_core::ids::{Instant, ResourceKey};
@@ -236,6 +237,15 @@ fn sort_value(item: &Item, spec: &SortKeySpec) -> Option<SortValue> {
         IndexValue::String { normal, .. } => {
             // Texts are sorted by their first thousand bytes.
             Some(SortValue::Text(normal.bytes().take(1_000).collect()))
+        }
+        // Longer ones are kept as hashes, which have no order.
+        IndexValue::Token { system, code }
+            if code.len().max(system.as_deref().map_or(0, str::len)) <= KEY_TEXT_BYTES_MAX =>
+        {
+            Some(SortValue::Text(code.as_bytes().to_vec()))
+        }
+        IndexValue::Uri(uri) if uri.len() <= KEY_TEXT_BYTES_MAX => {
+            Some(SortValue::Text(uri.as_bytes().to_vec()))
         }
         _ => None,
     });

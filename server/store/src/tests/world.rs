@@ -710,7 +710,12 @@ pub(crate) fn sort(random: &mut Random, type_name: &str) -> Vec<SortKeySpec> {
                 r.0 == type_name
                     && matches!(
                         r.2,
-                        Kind::Date | Kind::Number | Kind::Quantity | Kind::String
+                        Kind::Date
+                            | Kind::Number
+                            | Kind::Quantity
+                            | Kind::String
+                            | Kind::Token
+                            | Kind::Uri
                     )
             })
             .map(|r| SortBy::Param(param(r.0, r.1)))
