@@ -13,12 +13,18 @@ pub enum Interaction {
     Vread,
     /// `PUT [base]/[type]/[id]`
     Update,
+    /// `PATCH [base]/[type]/[id]`
+    Patch,
     /// `DELETE [base]/[type]/[id]`
     Delete,
     /// `POST [base]/[type]`
     Create,
     /// `GET [base]/[type]/[id]/_history`
     HistoryInstance,
+    /// `GET [base]/[type]/_history`
+    HistoryType,
+    /// `GET [base]/_history`
+    HistorySystem,
     /// `GET [base]/[type]?…` or `POST [base]/[type]/_search`
     SearchType,
     /// `POST [base]` with a batch
@@ -35,14 +41,17 @@ pub enum Interaction {
 
 impl Interaction {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Interaction; 13] = [
+    pub const ALL: [Interaction; 16] = [
         Self::Capabilities,
         Self::Read,
         Self::Vread,
         Self::Update,
+        Self::Patch,
         Self::Delete,
         Self::Create,
         Self::HistoryInstance,
+        Self::HistoryType,
+        Self::HistorySystem,
         Self::SearchType,
         Self::Batch,
         Self::Transaction,
@@ -58,9 +67,12 @@ impl Interaction {
             Self::Read => "read",
             Self::Vread => "vread",
             Self::Update => "update",
+            Self::Patch => "patch",
             Self::Delete => "delete",
             Self::Create => "create",
             Self::HistoryInstance => "history-instance",
+            Self::HistoryType => "history-type",
+            Self::HistorySystem => "history-system",
             Self::SearchType => "search-type",
             Self::Batch => "batch",
             Self::Transaction => "transaction",

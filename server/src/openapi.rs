@@ -70,7 +70,7 @@ pub fn build() -> utoipa::openapi::OpenApi {
     document
 }
 
-fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
+fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 6] {
     let name = resource_type.name();
     let base = format!("/fhir/{name}");
     let id = || path_parameter("id", "Logical id");
@@ -91,6 +91,9 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
     let update = with("Update, or create under this id", name)
         .request_body(Some(body(name)))
         .parameter(id());
+    let patch = with("Change by JSON Patch or FHIRPath Patch", name)
+        .request_body(Some(body("Patch")))
+        .parameter(id());
     let delete = operation(name, "Delete")
         .parameter(id())
         .response("204", ResponseBuilder::new().description("Deleted"));
@@ -101,9 +104,11 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
     let instance = item([
         (HttpMethod::Get, with("Read", name).parameter(id()).build()),
         (HttpMethod::Put, update.build()),
+        (HttpMethod::Patch, patch.build()),
         (HttpMethod::Delete, delete.build()),
     ]);
     let form = with("Search with a form body", "Bundle");
+    let type_history = with("History of the type", "Bundle");
     let history = with("History of one resource", "Bundle").parameter(id());
     let version = with("Read one version", name)
         .parameter(id())
@@ -113,6 +118,10 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 5] {
         (
             format!("{base}/_search"),
             item([(HttpMethod::Post, form.build())]),
+        ),
+        (
+            format!("{base}/_history"),
+            item([(HttpMethod::Get, type_history.build())]),
         ),
         (format!("{base}/{{id}}"), instance),
         (

@@ -1,7 +1,6 @@
 //! Every URL of the server.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: patch, history of a type and of the system, search of the
-//! system and of compartments.
+//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: search of the whole system.
 
 use std::future::Future;
 use std::time::Instant;
@@ -13,11 +12,12 @@ use fhir_core::issue::{ErrorKind, Problem};
 use crate::app::Server;
 use crate::health;
 use crate::http::call::Call;
+use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
 use crate::interaction::Interaction;
 use crate::interactions::{
-    Answer, audit_trail, batch, capabilities, create, delete, history, read, search_type, update,
-    vread,
+    Answer, audit_trail, batch, capabilities, create, delete, history, patch, read, search_type,
+    update, vread,
 };
 use crate::metrics::Metrics;
 use crate::openapi;
@@ -57,6 +57,20 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::AuditTrail, audit_trail::handle)],
             ))
             .service(at(
+                "/_history",
+                "GET",
+                [on(
+                    get(),
+                    Interaction::HistorySystem,
+                    history::handle_system,
+                )],
+            ))
+            .service(at(
+                "/{type}/_history",
+                "GET",
+                [on(get(), Interaction::HistoryType, history::handle_type)],
+            ))
+            .service(at(
                 "/{type}",
                 "GET, HEAD, POST, PUT, DELETE",
                 [
@@ -77,8 +91,9 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}",
-                "GET, HEAD, PUT, DELETE",
+                "GET, HEAD, PUT, PATCH, DELETE",
                 [
+                    on(web::patch(), Interaction::Patch, patch::handle),
                     on(get(), Interaction::Read, read::handle),
                     on(head(), Interaction::Read, read::handle),
                     on(put(), Interaction::Update, update::handle),
@@ -97,6 +112,15 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::Vread, vread::handle),
                     on(head(), Interaction::Vread, vread::handle),
                 ],
+            ))
+            .service(at(
+                "/{type}/{id}/{member}",
+                "GET",
+                [on(
+                    get(),
+                    Interaction::SearchType,
+                    search_type::handle_compartment,
+                )],
             )),
     )
     .route("/health/live", get().to(health::live))
@@ -142,18 +166,18 @@ where
     let server = std::sync::Arc::clone(&call.server);
     let mut count = Count::begin(&server.metrics, interaction);
     let request_id = request_id(call.request(), &server);
-    let result = match call.check_accept() {
-        Ok(()) => handler(call).await,
-        Err(problem) => Err(problem),
+    let (format, result) = match call.accepted() {
+        Ok(format) => (format, handler(call).await),
+        Err(problem) => (Format::Json, Err(problem)),
     };
     let mut response = match &result {
         Ok(answer) => {
             count.interaction = answer.interaction.unwrap_or(interaction);
-            reply::answer(answer)
+            reply::answer(answer, format)
         }
         Err(problem) => {
             tracing::debug!(interaction = interaction.code(), request.id = %request_id, error.id = problem.kind().id, "refused");
-            reply::problem(problem)
+            reply::problem(problem, format)
         }
     };
     reply::set(&mut response, REQUEST_ID, &request_id);
@@ -224,7 +248,7 @@ async fn method_not_allowed(call: Call) -> Result<Answer, Problem> {
     let text = if is_known {
         "this URL does not take this method; see `Allow`"
     } else {
-        "patch is not supported yet"
+        "a patch needs the id of a resource: `[type]/[id]`; conditional patch is not supported yet"
     };
     Err(Problem::new(ErrorKind::METHOD_NOT_ALLOWED, text))
 }

@@ -5,25 +5,52 @@
 pub mod condition;
 mod include;
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use conformance::ResourceTypeId;
 use fhir_core::access::{Access, Act};
 use fhir_core::datatype::date::Zone;
+use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{Problem, operation_outcome};
+use fhir_core::json::Document;
 use fhir_core::response::{self, BundleLink, SearchEntry, SearchMode};
 use fhir_core::search::compartment;
 use fhir_core::search::limits::Limits;
+use fhir_core::search::predicate::Predicate;
 use fhir_core::search::query::{self, Context, Handling, SearchRequest};
-use fhir_core::search::result::Total;
+use fhir_core::search::result::{Summary, Total};
+use fhir_core::summary::{self, Subset};
 use fhir_store::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
 
 use crate::app::{Server, store_problem};
 use crate::audit;
-use crate::http::call::encode_query;
+use crate::http::call::{Call, encode_query};
 use crate::http::paging::CURSOR_PARAMETER;
 use crate::interaction::Interaction;
 
 /// Bytes of an entry beside its resource, about; also of the Bundle's own members.
 const ENTRY_BYTES: usize = 256;
+
+/// What is searched.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The type.
+    pub resource_type: ResourceTypeId,
+    /// The resource whose compartment is searched; `None` for all of them.
+    pub owner: Option<ResourceKey>,
+}
+
+impl Target {
+    /// The URL's path below the base.
+    fn path(&self) -> String {
+        let name = self.resource_type.name();
+        match &self.owner {
+            Some(owner) => format!("{owner}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+}
 
 /// A page of a search as a Bundle.
 ///
@@ -32,10 +59,11 @@ const ENTRY_BYTES: usize = 256;
 pub async fn run(
     server: &Server,
     access: &Access,
-    resource_type: ResourceTypeId,
+    target: &Target,
     parameters: Vec<(String, String)>,
     handling: Handling,
 ) -> Result<Vec<u8>, Problem> {
+    let resource_type = target.resource_type;
     access.permit(Act::Search, resource_type)?;
     let (cursors, parameters): (Vec<_>, Vec<_>) = parameters
         .into_iter()
@@ -47,7 +75,11 @@ pub async fn run(
         handling,
         &context(server, &own_bases),
     )?;
-    let search = format!("{}?{}", resource_type.name(), encode_query(&request.used));
+    if let Some(owner) = &target.owner {
+        let predicate = std::mem::replace(&mut request.predicate, Predicate::Nothing);
+        request.predicate = compartment::search(owner, resource_type, predicate)?;
+    }
+    let search = format!("{}?{}", target.path(), encode_query(&request.used));
     let after = match cursors.first() {
         Some((_, token)) => Some(Cursor(server.signer.open(&search, token)?)),
         None => None,
@@ -85,10 +117,7 @@ fn store_query(
     request: &mut SearchRequest,
     after: Option<Cursor>,
 ) -> SearchQuery {
-    let predicate = std::mem::replace(
-        &mut request.predicate,
-        fhir_core::search::predicate::Predicate::Nothing,
-    );
+    let predicate = std::mem::replace(&mut request.predicate, Predicate::Nothing);
     let is_count = request.is_count_only();
     let limit = request
         .count
@@ -137,10 +166,10 @@ fn bundle(
     } else {
         None
     });
-    let resources = page
-        .matches
-        .iter()
-        .map(|stored| (stored, SearchMode::Match));
+    let (of_matches, of_included) = subsets(request);
+    let matches = parts(&page.matches, of_matches.as_ref());
+    let included = parts(included, of_included.as_ref());
+    let resources = matches.iter().map(|stored| (stored, SearchMode::Match));
     let resources: Vec<(String, &Stored, SearchMode)> = resources
         .chain(included.iter().map(|stored| (stored, SearchMode::Include)))
         .map(|(stored, mode)| (format!("{}/{}", server.base_url, stored.key), stored, mode))
@@ -174,6 +203,59 @@ fn bundle(
         .collect();
     response::searchset(&links, total, entries, &mut out);
     out
+}
+
+/// The part of a resource that a read asks for by `_summary` or `_elements`.
+///
+/// # Errors
+/// `bad-parameter-value`
+pub fn subset_of(call: &Call, resource_type: ResourceTypeId) -> Result<Option<Subset>, Problem> {
+    let text = call.query_text();
+    if !text.contains("_summary") && !text.contains("_elements") {
+        return Ok(None);
+    }
+    let mut parameters = call.query()?;
+    parameters.retain(|(name, _)| matches!(name.as_str(), "_summary" | "_elements"));
+    let own_bases = call.server.own_bases();
+    let context = context(&call.server, &own_bases);
+    let request = query::parse(resource_type, &parameters, Handling::Strict, &context)?;
+    Ok(subsets(&request).0)
+}
+
+/// Which part of matches and of included resources is wanted: `_elements` speaks of the type searched only.
+fn subsets(request: &SearchRequest) -> (Option<Subset>, Option<Subset>) {
+    if !request.elements.is_empty() {
+        return (Some(Subset::Elements(request.elements.clone())), None);
+    }
+    let subset = match request.summary {
+        Summary::True => Some(Subset::Summary),
+        Summary::Text => Some(Subset::Text),
+        Summary::Data => Some(Subset::Data),
+        Summary::False | Summary::Count => None,
+    };
+    (subset.clone(), subset)
+}
+
+/// The wanted part of each resource; the stored bytes where all is wanted.
+fn parts<'a>(resources: &'a [Stored], subset: Option<&Subset>) -> Cow<'a, [Stored]> {
+    let Some(subset) = subset else {
+        return Cow::Borrowed(resources);
+    };
+    let cut = resources.iter().map(|stored| Stored {
+        json: cut(&stored.json, subset),
+        ..stored.clone()
+    });
+    Cow::Owned(cut.collect())
+}
+
+/// A part of a resource. What is stored can be read; if not, it is served as it is rather than not at all.
+pub fn cut(json: &Bytes, subset: &Subset) -> Bytes {
+    let Ok(document) = Document::parse(json) else {
+        return json.clone();
+    };
+    let mut out = Vec::with_capacity(json.len());
+    summary::write(document.root(), subset, &mut out);
+    out.into()
 }
 
 /// The search as the audit trail keeps it: type and names of parameters, no values.

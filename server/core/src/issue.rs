@@ -30,6 +30,8 @@ macro_rules! error_table {
 error_table! {
     /// The body is not JSON that can be read.
     BAD_JSON = "bad-json", "structure", 400;
+    /// The body is not FHIR XML.
+    BAD_XML = "bad-xml", "structure", 400;
     /// The body is readable but not a valid resource of this type.
     INVALID_RESOURCE = "invalid-resource", "invalid", 422;
     /// A required element is missing.

@@ -11,10 +11,11 @@ use conformance::{Definitions, ResourceTypeId};
 use fhir_core::access::{Access, Channel};
 use fhir_core::ids::{ResourceId, ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_core::json::Document;
+use fhir_core::json::{Document, Value};
+use fhir_core::xml;
 use futures_util::StreamExt;
 
-use super::negotiate;
+use super::negotiate::{self, Format};
 use super::prefer::Prefer;
 use crate::app::Server;
 
@@ -26,6 +27,14 @@ pub const PARAMETERS_MAX: usize = 1_000;
 
 /// The agent that the audit trail names for requests without a login.
 pub const OPEN_AGENT: &str = "open";
+
+/// The body of a patch.
+pub enum PatchBody {
+    /// JSON Patch.
+    Json(Value),
+    /// FHIRPath Patch, a Parameters resource.
+    FhirPath(Value),
+}
 
 /// One request.
 pub struct Call {
@@ -92,6 +101,19 @@ impl Call {
         })
     }
 
+    /// The resource type of a compartment's URL, its last part.
+    ///
+    /// # Errors
+    /// `no-route`
+    pub fn member_type(&self) -> Result<ResourceTypeId, Problem> {
+        let name = self.request.match_info().query("member");
+        Definitions::r4().resource_type(name).ok_or_else(|| {
+            let text =
+                "the URL's last part is neither a resource type nor an operation of this server";
+            Problem::new(ErrorKind::NO_ROUTE, text)
+        })
+    }
+
     /// The resource the URL names.
     ///
     /// # Errors
@@ -125,11 +147,11 @@ impl Call {
         parse_query(self.request.query_string())
     }
 
-    /// Whether the client takes what this server produces.
+    /// The form the client wants its answer in.
     ///
     /// # Errors
     /// `not-acceptable`
-    pub fn check_accept(&self) -> Result<(), Problem> {
+    pub fn accepted(&self) -> Result<Format, Problem> {
         let query = self.request.query_string();
         let format = if query.contains("_format=") {
             parse_query(query)?
@@ -139,15 +161,15 @@ impl Call {
         } else {
             None
         };
-        negotiate::check_accept(format.as_deref(), self.header(header::ACCEPT))
+        negotiate::accepted(format.as_deref(), self.header(header::ACCEPT))
     }
 
-    /// The body as JSON.
+    /// The body as a JSON document; XML is read into one.
     ///
     /// # Errors
-    /// `unsupported-media-type`, `too-large`, `bad-json` with line and column
+    /// `unsupported-media-type`, `too-large`, `bad-json` with line and column, `bad-xml` with line or element
     pub async fn json(&mut self) -> Result<Document, Problem> {
-        negotiate::check_content_type(self.header(header::CONTENT_TYPE))?;
+        let format = negotiate::sent(self.header(header::CONTENT_TYPE))?;
         let bytes = self.body(self.server.config.body_bytes_max).await?;
         if bytes.is_empty() {
             return Err(Problem::new(
@@ -155,7 +177,36 @@ impl Call {
                 "the body is empty; send a resource",
             ));
         }
-        parse_json(bytes)
+        match format {
+            Format::Json => parse_json(bytes),
+            Format::Xml => parse_xml(&bytes),
+        }
+    }
+
+    /// The body as a patch, of the kind its media type says.
+    ///
+    /// # Errors
+    /// `unsupported-media-type`, `too-large`, `bad-json` with line and column
+    pub async fn patch(&mut self) -> Result<PatchBody, Problem> {
+        let content_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let is_json_patch = media_type.eq_ignore_ascii_case("application/json-patch+json");
+        let is_parameters = negotiate::sent(Some(content_type)).ok();
+        if !is_json_patch && is_parameters.is_none() {
+            let text = "send a patch as `application/json-patch+json` (JSON Patch) or `application/fhir+json` (Parameters)";
+            return Err(Problem::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let bytes = self.body(self.server.config.body_bytes_max).await?;
+        let document = match is_parameters {
+            Some(Format::Xml) => parse_xml(&bytes)?,
+            _ => parse_json(bytes)?,
+        };
+        let value = document.root().to_value();
+        Ok(if is_json_patch {
+            PatchBody::Json(value)
+        } else {
+            PatchBody::FhirPath(value)
+        })
     }
 
     /// The parameters of a form body, decoded, in order.
@@ -242,6 +293,22 @@ pub fn parse_json(bytes: Bytes) -> Result<Document, Problem> {
             format!("the body is not JSON that can be read: {e}"),
         )
     })
+}
+
+/// Reads an XML body into a JSON document.
+///
+/// # Errors
+/// `bad-xml`
+pub fn parse_xml(bytes: &[u8]) -> Result<Document, Problem> {
+    let refuse = |why: &str| {
+        Problem::new(
+            ErrorKind::BAD_XML,
+            format!("the body is not FHIR XML: {why}"),
+        )
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| refuse("it is not UTF-8"))?;
+    let value = xml::read(text).map_err(|e| refuse(&e.what).at(e.place))?;
+    Document::parse(&value.to_bytes()).map_err(|e| refuse(&e.to_string()))
 }
 
 /// Decodes `a=b&c=d`, order and repeats kept.

@@ -8,10 +8,12 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use fhir_core::ids::{Instant, VersionId};
-use fhir_core::issue::{Issue, Problem, operation_outcome};
+use fhir_core::issue::{ErrorKind, Issue, Problem, operation_outcome};
+use fhir_core::json::Document;
 use fhir_core::versioning::{etag, http_date};
+use fhir_core::xml;
 
-use super::negotiate::FHIR_JSON;
+use super::negotiate::Format;
 use crate::interactions::Answer;
 
 /// Seconds after which a client should try again when the server had no room: a group commit takes milliseconds,
@@ -22,17 +24,37 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// An answer with a FHIR body.
-pub fn fhir(status: StatusCode, body: Bytes) -> HttpResponse {
-    builder(status).body(body)
+pub fn fhir(status: StatusCode, body: Bytes, format: Format) -> HttpResponse {
+    match format {
+        Format::Json => builder(status, format).body(body),
+        Format::Xml => match to_xml(&body) {
+            Ok(xml) => builder(status, format).body(xml),
+            Err(error) => {
+                tracing::error!(%error, "a resource cannot be written as XML");
+                let text = format!("the answer cannot be written as XML: {error}; ask for JSON");
+                let issues = Problem::new(ErrorKind::NOT_ACCEPTABLE, text).issues;
+                outcome(StatusCode::NOT_ACCEPTABLE, &issues, Format::Json)
+            }
+        },
+    }
+}
+
+/// JSON as XML; the error names the element.
+fn to_xml(json: &[u8]) -> Result<Vec<u8>, String> {
+    let document = Document::parse(json).map_err(|e| e.to_string())?;
+    let mut out = Vec::with_capacity(json.len() * 2);
+    out.extend_from_slice(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+    xml::write(document.root(), &mut out).map_err(|e| e.to_string())?;
+    Ok(out)
 }
 
 /// What an interaction answered.
-pub fn answer(answer: &Answer) -> HttpResponse {
+pub fn answer(answer: &Answer, format: Format) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = if answer.body.is_empty() {
         empty(status)
     } else {
-        fhir(status, answer.body.clone())
+        fhir(status, answer.body.clone(), format)
     };
     if let Some((version, updated)) = answer.version {
         stamp(&mut response, version, updated);
@@ -48,9 +70,10 @@ pub fn empty(status: StatusCode) -> HttpResponse {
     HttpResponse::new(status)
 }
 
-fn builder(status: StatusCode) -> HttpResponseBuilder {
+fn builder(status: StatusCode, format: Format) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(status);
-    builder.insert_header((header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON)));
+    let media_type = HeaderValue::from_static(format.media_type());
+    builder.insert_header((header::CONTENT_TYPE, media_type));
     builder
 }
 
@@ -68,15 +91,15 @@ pub fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
 }
 
 /// An OperationOutcome with these issues.
-pub fn outcome(status: StatusCode, issues: &[Issue]) -> HttpResponse {
-    fhir(status, operation_outcome(issues).to_bytes().into())
+pub fn outcome(status: StatusCode, issues: &[Issue], format: Format) -> HttpResponse {
+    fhir(status, operation_outcome(issues).to_bytes().into(), format)
 }
 
 /// The answer to a failed request.
-pub fn problem(problem: &Problem) -> HttpResponse {
+pub fn problem(problem: &Problem, format: Format) -> HttpResponse {
     let status =
         StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = outcome(status, &problem.issues);
+    let mut response = outcome(status, &problem.issues, format);
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         set(&mut response, header::RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
@@ -85,18 +108,19 @@ pub fn problem(problem: &Problem) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
-    use fhir_core::issue::ErrorKind;
-
     use super::*;
 
     #[test]
     fn an_overloaded_server_says_when_to_come_back() {
-        let response = problem(&Problem::new(
-            ErrorKind::OVERLOADED,
-            "the write queue is full",
-        ));
+        let response = problem(
+            &Problem::new(ErrorKind::OVERLOADED, "the write queue is full"),
+            Format::Json,
+        );
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers().get("retry-after").unwrap(), "1");
-        assert_eq!(response.headers().get("content-type").unwrap(), FHIR_JSON);
+        assert_eq!(
+            response.headers().get("content-type").unwrap(),
+            Format::Json.media_type()
+        );
     }
 }

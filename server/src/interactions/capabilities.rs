@@ -20,12 +20,14 @@ use crate::http::call::Call;
 const DATE: &str = "2026-11-25";
 
 /// Interactions of every type.
-const INTERACTIONS: [&str; 7] = [
+const INTERACTIONS: [&str; 9] = [
     "read",
     "vread",
     "update",
+    "patch",
     "delete",
     "history-instance",
+    "history-type",
     "create",
     "search-type",
 ];
@@ -59,12 +61,13 @@ fn statement(server: &Server) -> Value {
     let resources = Definitions::r4()
         .concrete_types()
         .map(|resource_type| resource(resource_type, lead_here(resource_type)));
-    let system = ["transaction", "batch"].map(|name| Value::object([("code", text(name))]));
+    let system = ["transaction", "batch", "history-system"]
+        .map(|name| Value::object([("code", text(name))]));
     let rest = Value::object([
         ("mode", text(code::mode_server())),
         (
             "documentation",
-            text("Every R4 type is stored and searched alike. Bodies and answers are JSON."),
+            text("Every R4 type is stored and searched alike. Bodies and answers are JSON or XML."),
         ),
         ("resource", Value::Array(resources.collect())),
         ("interaction", Value::Array(system.to_vec())),
@@ -95,7 +98,23 @@ fn statement(server: &Server) -> Value {
         ("fhirVersion", text(FHIR_VERSION)),
         (
             "format",
-            Value::Array(vec![text("application/fhir+json"), text("json")]),
+            Value::Array(
+                [
+                    "application/fhir+json",
+                    "application/fhir+xml",
+                    "json",
+                    "xml",
+                ]
+                .map(text)
+                .to_vec(),
+            ),
+        ),
+        (
+            "patchFormat",
+            Value::Array(vec![
+                text("application/json-patch+json"),
+                text("application/fhir+json"),
+            ]),
         ),
         ("rest", Value::Array(vec![rest])),
     ])

@@ -10,6 +10,7 @@ pub mod create;
 pub mod delete;
 pub mod entry;
 pub mod history;
+pub mod patch;
 pub mod read;
 pub mod search_type;
 pub mod transaction;

@@ -13,6 +13,7 @@ use crate::app::Server;
 use crate::audit;
 use crate::http::call::Call;
 use crate::interaction::Interaction;
+use crate::search;
 
 /// `GET` and `HEAD [base]/[type]/[id]`
 ///
@@ -24,7 +25,14 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
         call.header(header::IF_NONE_MATCH),
         call.header(header::IF_MODIFIED_SINCE),
     )?;
-    perform(&call.server, &call.access, &key, &condition).await
+    let subset = search::subset_of(&call, key.resource_type)?;
+    let mut answer = perform(&call.server, &call.access, &key, &condition).await?;
+    if let Some(subset) = subset
+        && !answer.body.is_empty()
+    {
+        answer.body = search::cut(&answer.body, &subset);
+    }
+    Ok(answer)
 }
 
 /// What a client has already.

@@ -11,7 +11,7 @@ use super::Answer;
 use crate::app::Server;
 use crate::http::call::Call;
 use crate::http::prefer::Handling;
-use crate::search;
+use crate::search::{self, Target};
 
 /// `GET [base]/[type]?[parameters]` and `GET [base]/[type]/_search?[parameters]`
 ///
@@ -28,6 +28,21 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
         handling,
     )
     .await
+}
+
+/// `GET [base]/[compartment]/[id]/[type]?[parameters]`: what belongs to one patient, encounter, practitioner, related
+/// person or device. <https://hl7.org/fhir/R4/http.html#vsearch>
+///
+/// # Errors
+/// As [`handle`]; `no-route` for a type that has no compartment
+pub async fn handle_compartment(call: Call) -> Result<Answer, Problem> {
+    let parameters = call.query()?;
+    let handling = call.prefer().handling;
+    let target = Target {
+        resource_type: call.member_type()?,
+        owner: Some(call.key()?),
+    };
+    run(&call.server, &call.access, &target, parameters, handling).await
 }
 
 /// `POST [base]/[type]/_search`: parameters of URL and form together.
@@ -60,11 +75,25 @@ pub async fn perform(
     parameters: Vec<(String, String)>,
     handling: Handling,
 ) -> Result<Answer, Problem> {
+    let target = Target {
+        resource_type,
+        owner: None,
+    };
+    run(server, access, &target, parameters, handling).await
+}
+
+async fn run(
+    server: &Server,
+    access: &Access,
+    target: &Target,
+    parameters: Vec<(String, String)>,
+    handling: Handling,
+) -> Result<Answer, Problem> {
     let handling = match handling {
         Handling::Strict => query::Handling::Strict,
         Handling::Lenient => query::Handling::Lenient,
     };
-    search::run(server, access, resource_type, parameters, handling)
+    search::run(server, access, target, parameters, handling)
         .await
         .map(Answer::ok)
 }
