@@ -9,6 +9,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
 use conformance::ResourceTypeId;
 use fhir_core::datatype::date::Zone;
+use fhir_core::datatype::ucum;
 use fhir_core::ids::ResourceKey;
 use fhir_core::index::{Context, Extractor, IndexEntry};
 use fhir_core::issue::{ErrorKind, Problem};
@@ -62,10 +63,10 @@ impl Server {
     /// See [`StartError`].
     pub async fn open(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
         let clock = system_clock();
-        let store = Store::open(StoreOptions::new(
-            config.database.clone(),
-            Arc::clone(&clock),
-        ))
+        let store = Store::open(StoreOptions {
+            unit_conversion: Some(Arc::new(ucum::convert)),
+            ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
+        })
         .await?;
         Ok(Self::with_store(config, http, store, clock, random_ids()))
     }

@@ -5,3 +5,4 @@ pub mod decimal;
 pub mod quantity;
 pub mod reference;
 pub mod string;
+pub mod ucum;
