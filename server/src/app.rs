@@ -232,7 +232,9 @@ impl App {
         let wanted = config.http;
         let builder = HttpServer::new(move || {
             let state = for_workers.get().cloned();
-            actix_web::App::new().configure(move |urls| routes::configure(urls, state))
+            actix_web::App::new()
+                .wrap(actix_web::middleware::Compress::default())
+                .configure(move |urls| routes::configure(urls, state))
         })
         .workers(workers)
         .disable_signals()

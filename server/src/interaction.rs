@@ -31,6 +31,8 @@ pub enum Interaction {
     Batch,
     /// `POST [base]` with a transaction
     Transaction,
+    /// An operation, by whatever name.
+    Operation,
     /// `GET [base]/AuditEvent/$trail`
     AuditTrail,
     /// Whatever is not FHIR: health, metrics, documentation.
@@ -41,7 +43,7 @@ pub enum Interaction {
 
 impl Interaction {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Interaction; 16] = [
+    pub const ALL: [Interaction; 17] = [
         Self::Capabilities,
         Self::Read,
         Self::Vread,
@@ -55,6 +57,7 @@ impl Interaction {
         Self::SearchType,
         Self::Batch,
         Self::Transaction,
+        Self::Operation,
         Self::AuditTrail,
         Self::Administration,
         Self::Unknown,
@@ -76,6 +79,7 @@ impl Interaction {
             Self::SearchType => "search-type",
             Self::Batch => "batch",
             Self::Transaction => "transaction",
+            Self::Operation => "operation",
             Self::AuditTrail => "audit-trail",
             Self::Administration => "administration",
             Self::Unknown => "unknown",

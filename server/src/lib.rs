@@ -16,6 +16,7 @@ pub mod interaction;
 pub mod interactions;
 pub mod metrics;
 pub mod openapi;
+pub mod operations;
 pub mod routes;
 pub mod search;
 pub mod source;

@@ -21,6 +21,7 @@ use crate::interactions::{
 };
 use crate::metrics::Metrics;
 use crate::openapi;
+use crate::operations::validate;
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -88,6 +89,16 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(post(), Interaction::SearchType, search_type::handle_form),
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
+            ))
+            .service(at(
+                "/{type}/$validate",
+                "POST",
+                [on(post(), Interaction::Operation, validate::handle)],
+            ))
+            .service(at(
+                "/{type}/{id}/$validate",
+                "GET",
+                [on(get(), Interaction::Operation, validate::handle_stored)],
             ))
             .service(at(
                 "/{type}/{id}",

@@ -134,6 +134,16 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
             text(format!("http://hl7.org/fhir/StructureDefinition/{name}")),
         ),
         ("interaction", Value::Array(interactions.to_vec())),
+        (
+            "operation",
+            Value::Array(vec![Value::object([
+                ("name", text("validate")),
+                (
+                    "definition",
+                    text("http://hl7.org/fhir/OperationDefinition/Resource-validate"),
+                ),
+            ])]),
+        ),
         ("versioning", text(code::versioning_update())),
         ("readHistory", Value::Bool(true)),
         ("updateCreate", Value::Bool(true)),

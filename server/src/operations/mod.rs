@@ -1,0 +1,5 @@
+//! One file for each operation.
+//!
+//! Spec: <https://hl7.org/fhir/R4/operations.html>
+
+pub mod validate;
