@@ -4,7 +4,6 @@
 //! again and asks for everything that was acknowledged. What was not acknowledged is sent again, as a real sender does,
 //! and must then be there exactly once too.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -13,51 +12,17 @@ use std::time::{Duration, Instant};
 
 use system_tests::http_client::Client;
 use system_tests::mllp_client::{MllpClient, acknowledgement_code};
-use system_tests::process::{Process, built_program};
+use system_tests::process::built_program;
+use system_tests::server::{Doors, TestServer, url};
 use system_tests::synthetic::Random;
 
 /// Rounds of the test; the requirement asks for at least 200.
 const ROUNDS: u64 = 200;
 const HTTP_CLIENTS: u64 = 4;
 const MLLP_SENDERS: u64 = 3;
-const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where the server listens.
-#[derive(Clone, Copy)]
-struct Doors {
-    http: SocketAddr,
-    mllp: SocketAddr,
-}
-
-struct Server {
-    process: Process,
-    doors: Doors,
-}
-
-fn start(database: &Path) -> Server {
-    let mut command = Command::new(built_program("stoker").expect("stoker is built"));
-    command.args([
-        "serve",
-        "--http",
-        "127.0.0.1:0",
-        "--mllp",
-        "127.0.0.1:0",
-        "--database",
-    ]);
-    command.arg(format!("sqlite:{}", database.display()));
-    let mut process = Process::start_with(&mut command).expect("start");
-    let address =
-        |line: &str, door: &str| line.strip_prefix(door).and_then(|a| a.trim().parse().ok());
-    let http = process
-        .wait_for(START_LIMIT, |line| address(line, "listening http "))
-        .expect("http address");
-    let mllp = process
-        .wait_for(START_LIMIT, |line| address(line, "listening mllp "))
-        .expect("mllp address");
-    Server {
-        process,
-        doors: Doors { http, mllp },
-    }
+fn start(database: &Path) -> TestServer {
+    TestServer::start(database).expect("start")
 }
 
 /// What was sent: its key, and whether an acknowledgement came.
@@ -227,11 +192,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
         "a graceful stop exits with 0"
     );
     let store = Command::new(built_program("stoker").expect("stoker is built"))
-        .args([
-            "check",
-            "--database",
-            &format!("sqlite:{}", database.display()),
-        ])
+        .args(["check", "--database", &url(&database)])
         .status();
     assert!(store.expect("check").success(), "the database is sound");
     println!(

@@ -5,4 +5,5 @@ pub mod http_client;
 pub mod load;
 pub mod mllp_client;
 pub mod process;
+pub mod server;
 pub mod synthetic;

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 /// Clock ticks a second in `/proc/PID/stat`; Linux has reported 100 to user space for decades.
@@ -11,7 +12,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// A running program that is killed when dropped.
 pub struct Process {
     child: Child,
-    lines: Option<std::sync::mpsc::Receiver<String>>,
+    lines: Mutex<mpsc::Receiver<String>>,
 }
 
 impl Process {
@@ -36,7 +37,7 @@ impl Process {
             .stdout
             .take()
             .ok_or_else(|| io::Error::other("no standard output"))?;
-        let (send, lines) = std::sync::mpsc::channel();
+        let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 // Nobody may be listening any more; the pipe must be drained all the same.
@@ -45,7 +46,7 @@ impl Process {
         });
         Ok(Self {
             child,
-            lines: Some(lines),
+            lines: Mutex::new(lines),
         })
     }
 
@@ -59,9 +60,10 @@ impl Process {
         find: impl Fn(&str) -> Option<T>,
     ) -> io::Result<T> {
         let deadline = std::time::Instant::now() + limit;
-        let Some(lines) = &self.lines else {
-            return Err(io::Error::other("output is not read"));
-        };
+        let lines = self
+            .lines
+            .get_mut()
+            .map_err(|_| io::Error::other("a reader failed"))?;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             match lines.recv_timeout(left) {

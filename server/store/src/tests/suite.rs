@@ -33,7 +33,7 @@ both_engines! {
     audit_rows_come_with_their_change => audited;
     /// Verifies: SRS-002
     a_failing_commit_leaves_the_others_of_its_group => poisoned;
-    /// Verifies: SRS-010
+    /// Verifies: SRS-010, RC-015
     a_newer_schema_is_refused => newer;
     pages_show_each_resource_once_while_others_are_written => paging;
     the_database_survives_reopening => reopened;
