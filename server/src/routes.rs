@@ -21,7 +21,7 @@ use crate::interactions::{
 };
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::operations::validate;
+use crate::operations::{everything, validate};
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -123,6 +123,11 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::Vread, vread::handle),
                     on(head(), Interaction::Vread, vread::handle),
                 ],
+            ))
+            .service(at(
+                "/{type}/{id}/$everything",
+                "GET",
+                [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
                 "/{type}/{id}/{member}",

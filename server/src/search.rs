@@ -222,6 +222,20 @@ pub fn subset_of(call: &Call, resource_type: ResourceTypeId) -> Result<Option<Su
     Ok(subsets(&request).0)
 }
 
+/// The condition that search parameters state.
+///
+/// # Errors
+/// As of a search
+pub fn condition_of(
+    server: &Server,
+    resource_type: ResourceTypeId,
+    parameters: &[(String, String)],
+) -> Result<Predicate, Problem> {
+    let own_bases = server.own_bases();
+    let context = context(server, &own_bases);
+    query::parse(resource_type, parameters, Handling::Strict, &context).map(|r| r.predicate)
+}
+
 /// Which part of matches and of included resources is wanted: `_elements` speaks of the type searched only.
 fn subsets(request: &SearchRequest) -> (Option<Subset>, Option<Subset>) {
     if !request.elements.is_empty() {

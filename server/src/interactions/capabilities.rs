@@ -15,6 +15,7 @@ use fhir_typed::capability as code;
 use super::Answer;
 use crate::app::Server;
 use crate::http::call::Call;
+use crate::operations::everything;
 
 /// Day of the last change of what is stated here.
 const DATE: &str = "2026-11-25";
@@ -120,6 +121,18 @@ fn statement(server: &Server) -> Value {
     ])
 }
 
+fn operations(type_name: &str) -> Vec<Value> {
+    let operation = |name: &str, definition: &str| {
+        let url = format!("http://hl7.org/fhir/OperationDefinition/{definition}");
+        Value::object([("name", text(name)), ("definition", text(url))])
+    };
+    let mut all = vec![operation("validate", "Resource-validate")];
+    if everything::OWNERS.contains(&type_name) {
+        all.push(operation("everything", &format!("{type_name}-everything")));
+    }
+    all
+}
+
 fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
     let name = resource_type.name();
     let interactions = INTERACTIONS.map(|name| Value::object([("code", text(name))]));
@@ -134,16 +147,7 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
             text(format!("http://hl7.org/fhir/StructureDefinition/{name}")),
         ),
         ("interaction", Value::Array(interactions.to_vec())),
-        (
-            "operation",
-            Value::Array(vec![Value::object([
-                ("name", text("validate")),
-                (
-                    "definition",
-                    text("http://hl7.org/fhir/OperationDefinition/Resource-validate"),
-                ),
-            ])]),
-        ),
+        ("operation", Value::Array(operations(name))),
         ("versioning", text(code::versioning_update())),
         ("readHistory", Value::Bool(true)),
         ("updateCreate", Value::Bool(true)),

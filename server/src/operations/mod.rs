@@ -2,4 +2,5 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/operations.html>
 
+pub mod everything;
 pub mod validate;
