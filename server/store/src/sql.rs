@@ -31,6 +31,23 @@ pub(crate) enum Bind {
     Blobs(Vec<Option<Vec<u8>>>),
 }
 
+impl Bind {
+    /// Adds the value to a statement for SQLite.
+    pub(crate) fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        match self {
+            Self::Int(value) => out.push_bind_param::<BigInt, _>(value),
+            Self::OptInt(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
+            Self::Bytes(value) => out.push_bind_param::<Binary, _>(value),
+            Self::OptBytes(value) => out.push_bind_param::<Nullable<Binary>, _>(value),
+            Self::Text(value) => out.push_bind_param::<Text, _>(value),
+            Self::OptText(value) => out.push_bind_param::<Nullable<Text>, _>(value),
+            Self::Ints(_) | Self::Blobs(_) => Err(diesel::result::Error::QueryBuilderError(
+                "SQLite has no arrays".into(),
+            )),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
     Static(&'static str),
@@ -163,23 +180,7 @@ impl QueryFragment<Sqlite> for Sql {
             match piece {
                 Piece::Static(text) => out.push_sql(text),
                 Piece::Owned(text) => out.push_sql(text),
-                Piece::Bind(Bind::Int(value)) => out.push_bind_param::<BigInt, _>(value)?,
-                Piece::Bind(Bind::OptInt(value)) => {
-                    out.push_bind_param::<Nullable<BigInt>, _>(value)?
-                }
-                Piece::Bind(Bind::Bytes(value)) => out.push_bind_param::<Binary, _>(value)?,
-                Piece::Bind(Bind::OptBytes(value)) => {
-                    out.push_bind_param::<Nullable<Binary>, _>(value)?
-                }
-                Piece::Bind(Bind::Text(value)) => out.push_bind_param::<Text, _>(value)?,
-                Piece::Bind(Bind::OptText(value)) => {
-                    out.push_bind_param::<Nullable<Text>, _>(value)?
-                }
-                Piece::Bind(Bind::Ints(_) | Bind::Blobs(_)) => {
-                    return Err(diesel::result::Error::QueryBuilderError(
-                        "SQLite has no arrays".into(),
-                    ));
-                }
+                Piece::Bind(bind) => bind.push(&mut out)?,
             }
         }
         Ok(())

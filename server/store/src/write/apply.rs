@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
 
+use super::insert;
 use super::job::{PreparedAction, PreparedChange, PreparedCommit};
 use super::message;
 use super::rows::{Pending, Resolver};
@@ -44,9 +45,12 @@ pub(crate) struct Transaction<'a> {
     pub(crate) terms: NewTerms,
     pub(crate) pending: Pending,
     pub(crate) known: HashMap<i64, Option<Current>>,
-    /// Rows of `res` that PostgreSQL gets together at the end.
+    /// Rows of `res` that are written together at the end.
     pub(crate) new_rows: Vec<NewRow>,
     pub(crate) plain: Vec<u16>,
+    pub(crate) audit: Vec<AuditValues>,
+    /// The last number of the audit trail, once looked up.
+    pub(crate) last_audit: Option<i64>,
 }
 
 /// A new row of `res`.
@@ -222,7 +226,7 @@ impl Transaction<'_> {
             body,
         };
         match &current {
-            None => self.insert_row(row)?,
+            None => self.new_rows.push(row),
             Some(current) => self.update_row(current, row)?,
         }
         let was_live = current.as_ref().is_some_and(|current| !current.is_deleted);
@@ -317,27 +321,6 @@ impl Transaction<'_> {
         Ok(true)
     }
 
-    fn insert_row(&mut self, row: NewRow) -> Result<(), StoreError> {
-        if self.db.engine() == Engine::Postgres {
-            self.new_rows.push(row);
-            return Ok(());
-        }
-        let [rid, t, h, ver, upd, flags, gap, present, at] = row.numbers;
-        let mut sql = Sql::new(
-            "INSERT INTO res (rid, type, h, id, ver, upd, flags, gap, present, at, gen, body) VALUES (",
-        );
-        for (index, number) in [rid, t, h].into_iter().enumerate() {
-            sql.push(if index == 0 { "" } else { "," })
-                .bind(Bind::OptInt(number));
-        }
-        sql.push(",").text(row.id);
-        for number in [ver, upd, flags, gap, present, at] {
-            sql.push(",").bind(Bind::OptInt(number));
-        }
-        sql.push(",0,").bytes(row.body).push(")");
-        self.db.run(sql).map(|_| ())
-    }
-
     fn update_row(&mut self, current: &Current, row: NewRow) -> Result<(), StoreError> {
         self.flush()?;
         let mut keep = Sql::new(
@@ -373,35 +356,28 @@ impl Transaction<'_> {
         version: Option<VersionId>,
         at: Instant,
     ) -> Result<(), StoreError> {
-        let mut sql = Sql::new(
-            "INSERT INTO audit (seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome) SELECT coalesce(max(seq), 0) + 1, ",
-        );
-        // PostgreSQL cannot tell the types of values in a select list.
-        sql.push("CAST(")
-            .int(at.0)
-            .push(" AS bigint), CAST(")
-            .text(plain(&record.agent))
-            .push(" AS text), CAST(");
-        sql.text(plain(&record.channel))
-            .push(" AS text), CAST(")
-            .int(i64::from(u32::from(record.action)));
-        sql.push(" AS bigint), CAST(")
-            .text(record.interaction)
-            .push(" AS text), CAST(");
+        let last = match self.last_audit {
+            Some(number) => number,
+            None => self
+                .db
+                .number(Sql::new("SELECT coalesce(max(seq), 0) FROM audit"))?,
+        };
+        self.last_audit = Some(last + 1);
         let entity = record.entity.as_ref().map(|(key, _)| key);
-        sql.bind(Bind::OptInt(
-            entity.map(|key| i64::from(key.resource_type.0) + 1),
-        ))
-        .push(" AS bigint), CAST(");
-        sql.bind(Bind::OptText(entity.map(|key| key.id.as_str().to_owned())))
-            .push(" AS text), CAST(");
-        sql.bind(Bind::OptInt(version.map(|version| version.0)))
-            .push(" AS bigint), CAST(");
-        sql.bind(Bind::OptText(record.detail.as_deref().map(plain)))
-            .push(" AS text), CAST(");
-        sql.int(i64::from(record.outcome))
-            .push(" AS bigint) FROM audit");
-        self.db.run(sql).map(|_| ())
+        self.audit.push([
+            Bind::Int(last + 1),
+            Bind::Int(at.0),
+            Bind::Text(plain(&record.agent)),
+            Bind::Text(plain(&record.channel)),
+            Bind::Int(i64::from(u32::from(record.action))),
+            Bind::Text(record.interaction.to_owned()),
+            Bind::OptInt(entity.map(|key| i64::from(key.resource_type.0) + 1)),
+            Bind::OptText(entity.map(|key| key.id.as_str().to_owned())),
+            Bind::OptInt(version.map(|version| version.0)),
+            Bind::OptText(record.detail.as_deref().map(plain)),
+            Bind::Int(i64::from(record.outcome)),
+        ]);
+        Ok(())
     }
 
     /// Writes what was gathered, so that statements see it.
@@ -409,6 +385,7 @@ impl Transaction<'_> {
         if !self.new_rows.is_empty() {
             insert_new_rows(self.db, std::mem::take(&mut self.new_rows))?;
         }
+        insert_audit(self.db, std::mem::take(&mut self.audit))?;
         if self.pending.is_empty() {
             Ok(())
         } else {
@@ -416,24 +393,31 @@ impl Transaction<'_> {
         }
     }
 
-    /// Looks up the resources of many commits at once (PostgreSQL: one round trip).
+    /// Looks up the resources of many commits at once.
     pub(crate) fn look_up(&mut self, keys: Vec<i64>) -> Result<(), StoreError> {
-        if self.db.engine() != Engine::Postgres || keys.is_empty() {
-            return Ok(());
-        }
         for h in &keys {
             self.known.insert(*h, None);
         }
-        let mut sql = Sql::new("SELECT rid, ver, type, id, h FROM res WHERE h = ANY(");
-        sql.bind(Bind::Ints(keys.into_iter().map(Some).collect()))
-            .push(")");
-        for row in self.db.rows(sql)? {
-            let current = current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?);
-            self.known.insert(row.int(4)?, Some(current));
+        for keys in keys.chunks(LOOK_UP_MAX) {
+            let mut sql = Sql::new("SELECT rid, ver, type, id, h FROM res WHERE h");
+            match self.db.engine() {
+                Engine::Sqlite => sql.in_ints(keys),
+                Engine::Postgres => sql
+                    .push(" = ANY(")
+                    .bind(Bind::Ints(keys.iter().copied().map(Some).collect()))
+                    .push(")"),
+            };
+            for row in self.db.rows(sql)? {
+                let current = current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?);
+                self.known.insert(row.int(4)?, Some(current));
+            }
         }
         Ok(())
     }
 }
+
+/// Resources looked up by one statement.
+const LOOK_UP_MAX: usize = 512;
 
 struct PreparedChangeIndex {
     present: i64,
@@ -477,7 +461,23 @@ fn current_of(rid: i64, version: i64, signed_type: i64, id: &str) -> Current {
     }
 }
 
+/// The table `res` as SQLite's inserts name it.
+struct Res;
+
+impl insert::Into for Res {
+    const INSERT: &'static str =
+        "INSERT INTO res (rid, type, h, ver, upd, flags, gap, present, at, id, gen, body)";
+}
+
 fn insert_new_rows(db: &mut Db, rows: Vec<NewRow>) -> Result<(), StoreError> {
+    if let Db::Sqlite(connection) = db {
+        let rows = rows.into_iter().map(|row| {
+            let [a, b, c, d, e, f, g, h, i] = row.numbers.map(Bind::OptInt);
+            let (id, gen_, body) = (Bind::Text(row.id), Bind::Int(0), Bind::Bytes(row.body));
+            [a, b, c, d, e, f, g, h, i, id, gen_, body]
+        });
+        return insert::insert::<Res, _>(connection, &rows.collect::<Vec<_>>());
+    }
     let column = |index: usize| {
         Bind::Ints(
             rows.iter()
@@ -504,6 +504,32 @@ fn insert_new_rows(db: &mut Db, rows: Vec<NewRow>) -> Result<(), StoreError> {
         .bind(Bind::Blobs(bodies));
     sql.push("::bytea[]) AS x(a, b, c, d, e, f, g, h, i, j, k)");
     db.run(sql).map(|_| ())
+}
+
+/// A row of the audit trail.
+pub(crate) type AuditValues = [Bind; 11];
+
+/// The table `audit` as the inserts name it.
+struct Audit;
+
+impl insert::Into for Audit {
+    const INSERT: &'static str = "INSERT INTO audit (seq, at, agent, channel, action, interaction, type, id, ver, detail, outcome)";
+}
+
+fn insert_audit(db: &mut Db, rows: Vec<AuditValues>) -> Result<(), StoreError> {
+    if let Db::Sqlite(connection) = db {
+        return insert::insert::<Audit, _>(connection, &rows);
+    }
+    for row in rows {
+        let mut sql = Sql::new(<Audit as insert::Into>::INSERT);
+        for (index, value) in row.into_iter().enumerate() {
+            sql.push(if index == 0 { " VALUES (" } else { ", " })
+                .bind(value);
+        }
+        sql.push(")");
+        db.run(sql)?;
+    }
+    Ok(())
 }
 
 /// Sets a number of `meta`.

@@ -124,6 +124,8 @@ impl Group<'_> {
             known: Default::default(),
             new_rows: Vec::new(),
             plain: Vec::new(),
+            audit: Vec::new(),
+            last_audit: None,
         };
         let value = work(&mut transaction)?;
         transaction.flush()?;

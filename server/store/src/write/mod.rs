@@ -3,6 +3,7 @@
 
 mod apply;
 mod group;
+mod insert;
 mod job;
 mod message;
 mod rows;

@@ -1,9 +1,9 @@
 //! Index rows on their way into the tables: gathered over a group, sorted, written together.
 //!
-//! Sorted rows touch each page of an index once. SQLite takes one cached statement a row; PostgreSQL one statement a
+//! Sorted rows touch each page of an index once. SQLite takes cached statements for some rows each; PostgreSQL one statement a
 //! table with the rows in arrays.
 
-use crate::db::{Db, Engine};
+use crate::db::Db;
 use crate::error::StoreError;
 use crate::hash::KeyHasher;
 use crate::index::{
@@ -11,6 +11,7 @@ use crate::index::{
 };
 use crate::sql::{Bind, Sql};
 use crate::terms::Terms;
+use crate::write::insert;
 use crate::write::terms::NewTerms;
 
 /// A table of rows to write and how.
@@ -58,6 +59,17 @@ const CORE: Table = Table {
     columns: &["s", "k", "lo", "rid", "hi", "t"],
     types: &["bigint", "bigint", "bigint", "bigint", "bigint", "bigint"],
 };
+
+/// The tables as SQLite's inserts name them. A row that is there already stays: the index is a set.
+macro_rules! inserts {
+    ($($name:ident: $table:literal),*) => {
+        $(pub(crate) struct $name;
+        impl insert::Into for $name {
+            const INSERT: &'static str = concat!("INSERT OR IGNORE INTO ", $table);
+        })*
+    };
+}
+inserts!(Post: "post", Ref: "ref", Dat: "dat", Core: "sd", Num: "num", Str: "str", Comp: "comp");
 
 /// A value in the order of the table's key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,13 +180,13 @@ impl Pending {
 
     /// Writes all rows.
     pub(crate) fn insert(self, db: &mut Db) -> Result<(), StoreError> {
-        insert_ints(db, &POST, self.post)?;
-        insert_ints(db, &REF, self.refs)?;
-        insert_ints(db, &DAT, self.dat)?;
-        insert_ints(db, &CORE, self.core)?;
-        insert_values(db, &NUM, self.num)?;
-        insert_values(db, &STR, self.str)?;
-        insert_values(db, &COMP, self.comp)
+        insert_ints::<Post, _>(db, &POST, self.post)?;
+        insert_ints::<Ref, _>(db, &REF, self.refs)?;
+        insert_ints::<Dat, _>(db, &DAT, self.dat)?;
+        insert_ints::<Core, _>(db, &CORE, self.core)?;
+        insert_values::<Num, _>(db, &NUM, self.num)?;
+        insert_values::<Str, _>(db, &STR, self.str)?;
+        insert_values::<Comp, _>(db, &COMP, self.comp)
     }
 
     /// Removes all rows.
@@ -250,7 +262,7 @@ impl Resolver<'_> {
     }
 }
 
-fn insert_ints<const N: usize>(
+fn insert_ints<T: insert::Into + 'static, const N: usize>(
     db: &mut Db,
     table: &Table,
     mut rows: Vec<[i64; N]>,
@@ -259,14 +271,9 @@ fn insert_ints<const N: usize>(
         return Ok(());
     }
     rows.sort_unstable();
-    match db.engine() {
-        Engine::Sqlite => {
-            for row in rows {
-                db.run(insert_row(table, row.map(Bind::Int)))?;
-            }
-            Ok(())
-        }
-        Engine::Postgres => {
+    match db {
+        Db::Sqlite(connection) => insert::insert::<T, _>(connection, &rows),
+        Db::Postgres(_) => {
             let column =
                 |index: usize| Bind::Ints(rows.iter().map(|row| row.get(index).copied()).collect());
             db.run(insert_arrays(table, (0..N).map(column).collect()))
@@ -275,7 +282,7 @@ fn insert_ints<const N: usize>(
     }
 }
 
-fn insert_values<const N: usize>(
+fn insert_values<T: insert::Into + 'static, const N: usize>(
     db: &mut Db,
     table: &Table,
     mut rows: Vec<[Value; N]>,
@@ -284,14 +291,9 @@ fn insert_values<const N: usize>(
         return Ok(());
     }
     rows.sort_unstable();
-    match db.engine() {
-        Engine::Sqlite => {
-            for row in rows {
-                db.run(insert_row(table, row.map(Bind::from)))?;
-            }
-            Ok(())
-        }
-        Engine::Postgres => {
+    match db {
+        Db::Sqlite(connection) => insert::insert::<T, _>(connection, &rows),
+        Db::Postgres(_) => {
             let column = |(index, kind): (usize, &&str)| {
                 let values = rows.iter().map(|row| row.get(index));
                 if *kind == "bigint" {
@@ -327,17 +329,6 @@ fn insert_values<const N: usize>(
             .map(|_| ())
         }
     }
-}
-
-/// A row that is there already stays: the index is a set.
-fn insert_row<const N: usize>(table: &Table, row: [Bind; N]) -> Sql {
-    let mut sql = Sql::new("INSERT OR IGNORE INTO ");
-    sql.push(table.name).push(" VALUES (");
-    for (index, value) in row.into_iter().enumerate() {
-        sql.push(if index == 0 { "" } else { "," }).bind(value);
-    }
-    sql.push(")");
-    sql
 }
 
 fn insert_arrays(table: &Table, columns: Vec<Bind>) -> Sql {
