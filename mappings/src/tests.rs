@@ -482,6 +482,7 @@ fn load_error(text: &str) -> String {
 }
 
 /// Every fault of a mapping is found at load, with file and line.
+/// Verifies: SRS-032
 #[test]
 fn load_errors_name_file_line_and_fix() {
     let template = |emit: &str| {
@@ -576,6 +577,7 @@ fn templates_in_a_circle_are_refused() {
 }
 
 /// A mapping that fails its own test is not used.
+/// Verifies: SRS-032
 #[test]
 fn failing_tests_stop_the_load() {
     let text = "template: QX[Period]\nemit:\n  start: =QX.1 | dateTime\ntests:\n  - {name: t, in: '2024', out: {start: '2025'}}\n";
