@@ -532,6 +532,7 @@ fn message(control_id: &str, raw: &'static [u8], made: Vec<ResourceKey>) -> Mess
         reason: None,
         issues_json: "[]".into(),
         made,
+        bookkeeping: crate::Bookkeeping::default(),
     }
 }
 
