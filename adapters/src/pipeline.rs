@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use fhir_core::json::Value;
-use mappings::{Library, MapError, Mapping, Produced, Select, SourceTree};
+use mappings::{Action, Identity, Library, MapError, Mapping, Produced, Select, SourceTree};
 
 use crate::feed::Feed;
 use crate::hl7v2::ack::Reply;
@@ -77,6 +77,7 @@ struct Found {
     issues: Vec<Issue>,
     mapping: Option<String>,
     resources: Vec<Produced>,
+    actions: Vec<Action>,
     unread: Vec<mappings::Position>,
     unread_count: usize,
 }
@@ -112,12 +113,17 @@ impl Pipeline {
             raw,
             mapping: found.mapping,
             resources: found.resources,
+            actions: found.actions,
             issues: found.issues,
             unread: found.unread,
             unread_count: found.unread_count,
             disposition,
         };
-        let keys = intake.resources.iter().filter_map(key).collect();
+        let mut keys: HashSet<String> = intake.resources.iter().filter_map(key).collect();
+        for action in &intake.actions {
+            let parties = [&action.what, &action.from].into_iter().flatten();
+            keys.extend(parties.chain([&action.into]).map(Identity::reference));
+        }
         let envelope = Envelope {
             header,
             charset: found.charset.unwrap_or(Charset::UTF_8),
@@ -165,6 +171,7 @@ impl Pipeline {
         unread.truncate(UNREAD_MAX);
         found.unread = unread;
         found.resources = output.resources;
+        found.actions = output.actions;
         Ok(())
     }
 

@@ -54,6 +54,7 @@ pub fn derive_id(namespace: &str, resource_type: &str, parts: &[&str]) -> String
 mod tests {
     use super::*;
 
+    /// Verifies: SRS-034
     #[test]
     fn ids_are_stable_and_keep_parts_apart() {
         let id = derive_id("feed", "Patient", &["urn:oid:1.2.3", "MR", "42"]);

@@ -290,6 +290,7 @@ mod tests {
     }
 
     /// An expression cannot hold a message up.
+    /// Verifies: SRS-033
     #[test]
     fn time_and_size_have_limits() {
         let start = Instant::now();

@@ -5,5 +5,6 @@ pub mod http_client;
 pub mod load;
 pub mod mllp_client;
 pub mod process;
+pub mod read_back;
 pub mod server;
 pub mod synthetic;

@@ -33,6 +33,7 @@ fn read(raw: &[u8]) -> Result<(String, Vec<String>), String> {
     .map_err(|issue| issue.code.to_string())
 }
 
+/// Verifies: SRS-031
 #[test]
 fn declared_character_sets_are_read() {
     let cases: &[(&str, &[u8], &str)] = &[
@@ -111,7 +112,7 @@ fn faults_are_tolerated_only_with_an_issue() {
 
 /// No text with U+FFFD in the place of bytes that could not be read, ever.
 ///
-/// Verifies: SRS-025, RC-019
+/// Verifies: SRS-025, RC-019, SRS-031
 #[test]
 fn unreadable_bytes_are_refused_with_their_place() {
     let cases: &[(&str, &[u8], &str)] = &[

@@ -71,6 +71,7 @@ fn digits_survive() {
     }
 }
 
+/// Verifies: SRS-034
 #[test]
 fn the_same_message_gives_the_same_resources() {
     let text = |intake: Intake| {

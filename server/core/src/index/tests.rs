@@ -122,6 +122,7 @@ fn check(json: &str, expected: &[&str]) {
 }
 
 /// All but one expression of R4 are paths; `Patient.deceased` is a condition and needs the evaluator.
+/// Verifies: SRS-035
 #[test]
 fn every_official_expression_compiles() {
     let definitions = Definitions::r4();
@@ -276,6 +277,7 @@ const PANEL: &str = r##"{"resourceType":"Observation","status":"final","code":{"
 
 /// Codes and values of one component belong together, and only these.
 /// Spec: <https://hl7.org/fhir/R4/search.html#composite>
+/// Verifies: SRS-036
 #[test]
 fn components_keep_code_and_value_together() {
     check(
@@ -655,6 +657,7 @@ fn agree(resource: ValueRef<'_>, counts: &mut BTreeMap<ParamId, usize>) {
     }
 }
 
+/// Verifies: SRS-035
 #[test]
 fn the_walk_and_the_evaluator_agree() {
     let mut counts = BTreeMap::new();

@@ -25,6 +25,7 @@ fn observation(members: &str) -> String {
     format!(r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},{members}}}"#)
 }
 
+/// Verifies: SRS-029
 #[test]
 fn right_resources_pass() {
     for text in [
@@ -47,6 +48,7 @@ fn right_resources_pass() {
 }
 
 /// Every row: a resource, the kind and place of its only issue.
+/// Verifies: SRS-029
 #[test]
 fn wrong_resources_are_refused_at_the_right_place() {
     use ErrorKind as K;

@@ -602,7 +602,7 @@ async fn messages(database: Arc<TestDatabase>) {
     let refused = MessageFilter {
         state: Some(MessageState::Refused),
         feed: Some("lab".into()),
-        before: None,
+        ..MessageFilter::default()
     };
     assert_eq!(list(refused).await, [other.id]);
     let older = MessageFilter {

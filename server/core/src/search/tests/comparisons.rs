@@ -62,7 +62,7 @@ fn date(text: &str) -> IndexValue<'static> {
 }
 
 /// "eq: the range of the search value fully contains the range of the target value" and its kin.
-/// Verifies: SRS-018, RC-004
+/// Verifies: SRS-018, RC-004, SRS-037
 #[test]
 fn date_prefixes_compare_ranges() {
     for (value, matching, others) in [
@@ -114,6 +114,7 @@ fn number(text: &str) -> SortKey {
 }
 
 /// Spec: <https://hl7.org/fhir/R4/search.html#number>
+/// Verifies: SRS-037
 #[test]
 fn number_prefixes_compare_decimals() {
     for (value, matching, others) in [
@@ -239,6 +240,7 @@ fn tokens_and_modifiers() {
     }
 }
 
+/// Verifies: SRS-036
 #[test]
 fn composites_hold_at_one_place() {
     let part = |system, number_text: &str| {

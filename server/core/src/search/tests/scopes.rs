@@ -51,6 +51,7 @@ fn a_compartment_is_what_its_parameters_lead_to() {
 }
 
 /// Nothing outside can be asked about, not even through chains.
+/// Verifies: SRS-030
 #[test]
 fn an_access_to_one_compartment_narrows_every_link() {
     let access = Access {
