@@ -33,6 +33,10 @@ pub(crate) fn state_of(number: i64) -> Result<MessageState, StoreError> {
 /// # Errors
 /// [`CommitError::RepeatedMessage`] when it was for the same content.
 pub(crate) fn check(db: &mut Db, message: &PreparedMessage) -> Result<bool, CommitError> {
+    // An empty control id tells nothing: two such messages may both be meant.
+    if message.record.control_id.is_empty() {
+        return Ok(false);
+    }
     let mut sql =
         Sql::new("SELECT id, state, reason, received_at, hash FROM message WHERE sender = ");
     sql.text(message.record.sender.clone())
