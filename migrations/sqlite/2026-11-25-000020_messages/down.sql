@@ -7,8 +7,6 @@ DROP TABLE review;
 DROP TABLE owner;
 DROP TABLE alias;
 DROP TABLE source_revision;
-DROP INDEX message_once;
-CREATE UNIQUE INDEX message_once ON message (sender, control_id, hash);
 DROP INDEX message_received;
 DROP INDEX message_control;
 DROP INDEX message_odd;

@@ -6,9 +6,6 @@ ALTER TABLE message ADD COLUMN edited_from INTEGER;
 CREATE INDEX message_odd ON message (state, id) WHERE state > 1;
 CREATE INDEX message_control ON message (control_id, id);
 CREATE INDEX message_received ON message (received_at, id);
--- A message without a number of its sender's is never the repeat of another.
-DROP INDEX message_once;
-CREATE UNIQUE INDEX message_once ON message (sender, control_id, hash) WHERE control_id <> '';
 
 -- The source's own time of each resource, for each feed that sends it.
 CREATE TABLE source_revision (h INTEGER NOT NULL, feed TEXT NOT NULL, revision TEXT NOT NULL, message INTEGER NOT NULL, PRIMARY KEY (h, feed)) WITHOUT ROWID;

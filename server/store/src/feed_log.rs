@@ -332,9 +332,8 @@ pub(crate) fn incidents(
 }
 
 pub(crate) fn add_step(db: &mut Db, id: i64, step: &IncidentStep) -> Result<(), StoreError> {
-    let mut sql = Sql::new(
-        "INSERT INTO incident_step (incident, n, at, agent, state, text) SELECT ",
-    );
+    let mut sql =
+        Sql::new("INSERT INTO incident_step (incident, n, at, agent, state, text) SELECT ");
     sql.int(id)
         .push(", coalesce(max(n), 0) + 1, ")
         .int(step.at.0)

@@ -8,6 +8,7 @@ mod body;
 mod catalog;
 mod db;
 mod error;
+mod feed;
 mod feed_log;
 mod feed_state;
 mod hash;
@@ -30,6 +31,7 @@ mod write;
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
 pub use feed_state::{
     Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
     MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,

@@ -157,12 +157,7 @@ fn write_alias(
     Ok(())
 }
 
-fn write_owner(
-    db: &mut Db,
-    hasher: KeyHasher,
-    id: i64,
-    owner: &Owner,
-) -> Result<(), StoreError> {
+fn write_owner(db: &mut Db, hasher: KeyHasher, id: i64, owner: &Owner) -> Result<(), StoreError> {
     let mut sql = Sql::new(
         "INSERT INTO owner (h, type, id, owner_type, owner_id, revision, message) VALUES (",
     );

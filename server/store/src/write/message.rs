@@ -4,8 +4,8 @@ use fhir_core::ids::{Instant, VersionId};
 
 use crate::db::Db;
 use crate::error::{CommitError, StoreError};
-use crate::hash::KeyHasher;
 use crate::feed_state::MessagePlace;
+use crate::hash::KeyHasher;
 use crate::message::{MessageReceipt, MessageRecord, MessageState};
 use crate::sql::{Bind, Sql};
 use crate::write::feed_state;
