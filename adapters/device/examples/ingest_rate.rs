@@ -52,21 +52,23 @@ fn main() {
         raw,
         sender: "rate".into(),
         received_us: 1_772_438_400_000_000,
+        device: None,
     };
     for dense in [Dense::Resources, Dense::Samples] {
         let source = Source {
             dense,
             ..source.clone()
         };
-        let ingest = Ingest {
-            source,
-            mapping: mapping.clone(),
-            observer: observer.clone(),
-        };
+        let ingest = Ingest::new(source, mapping.clone(), observer.clone());
         let start = Instant::now();
         let prepared = ingest.prepare(&payload, &directory);
         let elapsed_us = start.elapsed().as_micros().max(1);
-        let made = prepared.intake.resources.len() + prepared.samples.len();
+        let made = prepared.intake.resources.len()
+            + prepared
+                .series
+                .iter()
+                .map(|s| s.samples.len())
+                .sum::<usize>();
         println!(
             "{dense:?}: {made} in {elapsed_us} us, {} a second",
             COUNT as u128 * 1_000_000 / elapsed_us

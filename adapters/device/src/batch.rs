@@ -1,21 +1,22 @@
 //! What one payload gives: resources, samples and a result for each measurement, one for each id.
 //!
-//! Left out on purpose: what is stored already. The store compares revisions and meets samples by the same rules.
+//! Left out on purpose: what is stored already; [`crate::meeting`] has the same rules for that.
 
 use std::collections::HashMap;
 
+use fhir_core::sample::{self, Template};
 use mappings::Produced;
 
 use crate::decimal::Decimal;
-use crate::samples::{Meeting, Sample, SeriesKey, meet};
+use crate::series::{NarrowSample, SeriesSamples};
 
 /// What became of one measurement or item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// An Observation of this id.
     Resource(String),
-    /// A sample of a series.
-    Sample,
+    /// A sample of a series, served as the Observation of this id.
+    Sample(String),
     /// The same as another measurement of this payload, or an older revision of it.
     Repeated,
     /// No result, and why.
@@ -40,7 +41,7 @@ impl Fate {
     pub fn code(&self) -> &'static str {
         match self {
             Fate::Resource(_) => "resource",
-            Fate::Sample => "sample",
+            Fate::Sample(_) => "sample",
             Fate::Repeated => "repeated",
             Fate::Dropped(_) => "dropped",
             Fate::Deleted(_) => "deleted",
@@ -67,10 +68,14 @@ pub struct Reported {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) resources: Vec<Produced>,
-    pub(crate) samples: Vec<(SeriesKey, Sample)>,
+    /// For each resource, which result it is.
+    pub(crate) resource_results: Vec<usize>,
+    pub(crate) series: Vec<SeriesSamples>,
     /// Index of the resource, its revision and the result that made it.
     known: HashMap<String, Known>,
-    known_samples: HashMap<(SeriesKey, i64), Sample>,
+    known_samples: HashMap<String, NarrowSample>,
+    /// Where the samples of a channel and template stand in `series`.
+    known_series: HashMap<(String, Template), usize>,
     pub(crate) results: Vec<Reported>,
 }
 
@@ -96,6 +101,9 @@ impl Batch {
     pub(crate) fn resource(&mut self, produced: Produced, revision: Option<String>) -> Fate {
         let id = produced.identity.id.to_string();
         let next = self.results.len();
+        if self.known_samples.contains_key(&id) {
+            return contradiction();
+        }
         let Some(known) = self.known.get_mut(&id) else {
             self.known.insert(
                 id.clone(),
@@ -106,6 +114,7 @@ impl Batch {
                 },
             );
             self.resources.push(produced);
+            self.resource_results.push(next);
             return Fate::Resource(id);
         };
         let Some(kept) = self.resources.get_mut(known.resource) else {
@@ -118,6 +127,9 @@ impl Batch {
             (Some(old), Some(new)) if newer(new, old) => {
                 *kept = produced;
                 known.revision = revision;
+                if let Some(result) = self.resource_results.get_mut(known.resource) {
+                    *result = next;
+                }
                 let replaced = std::mem::replace(&mut known.result, next);
                 if let Some(earlier) = self.results.get_mut(replaced) {
                     earlier.fate = Fate::Repeated;
@@ -129,21 +141,49 @@ impl Batch {
         }
     }
 
-    pub(crate) fn sample(&mut self, key: SeriesKey, sample: Sample) -> Fate {
-        let at = (key.clone(), sample.at_us);
-        match meet(self.known_samples.get(&at), &sample) {
-            Meeting::Repeat => Fate::Repeated,
-            Meeting::Contradiction => contradiction(),
-            Meeting::New => {
-                self.known_samples.insert(at, sample);
-                self.samples.push((key, sample));
-                Fate::Sample
-            }
+    /// Two values of one instant contradict each other unless they are the same number.
+    pub(crate) fn sample(
+        &mut self,
+        channel: &str,
+        template: Template,
+        sample: NarrowSample,
+    ) -> Fate {
+        let id = sample::id_text(channel, sample.at_us);
+        if self.known.contains_key(&id) {
+            return contradiction();
         }
+        match self.known_samples.get(&id) {
+            Some(earlier) if earlier.value.is_equal(sample.value) => return Fate::Repeated,
+            Some(_) => return contradiction(),
+            None => {}
+        }
+        self.known_samples.insert(id.clone(), sample);
+        let result = self.results.len();
+        let key = (channel.to_owned(), template);
+        let series = match self.known_series.get(&key) {
+            Some(index) => self.series.get_mut(*index),
+            None => {
+                self.known_series.insert(key.clone(), self.series.len());
+                let (channel, template) = key;
+                self.series.push(SeriesSamples {
+                    channel,
+                    template,
+                    samples: Vec::new(),
+                    results: Vec::new(),
+                });
+                self.series.last_mut()
+            }
+        };
+        if let Some(series) = series {
+            series.samples.push(sample);
+            series.results.push(result);
+        }
+        Fate::Sample(id)
     }
 }
 
-fn contradiction() -> Fate {
+/// What a measurement becomes that says otherwise than another one of its id.
+pub fn contradiction() -> Fate {
     let message = "two values of one device, measure and time, and no revision says which is right"
         .to_owned();
     Fate::Quarantined {
@@ -154,7 +194,7 @@ fn contradiction() -> Fate {
 }
 
 /// Revisions are times or counters: numbers compare as numbers, other texts by their characters.
-fn newer(a: &str, b: &str) -> bool {
+pub(crate) fn newer(a: &str, b: &str) -> bool {
     match (Decimal::parse(a), Decimal::parse(b)) {
         (Some(a), Some(b)) => a.compare(b).is_gt(),
         _ => a > b,
@@ -162,7 +202,10 @@ fn newer(a: &str, b: &str) -> bool {
 }
 
 /// One instant may be told with two offsets; the first stays.
-fn same_apart_from_offset(a: &fhir_core::json::Value, b: &fhir_core::json::Value) -> bool {
+pub(crate) fn same_apart_from_offset(
+    a: &fhir_core::json::Value,
+    b: &fhir_core::json::Value,
+) -> bool {
     let without_time = |value: &fhir_core::json::Value| {
         let mut value = value.clone();
         if let Some(map) = value.as_object_mut() {

@@ -3,11 +3,11 @@
 //! The steps: unpack, split into items, read by the payload mapping, judge, observe. Each measurement fails alone; a
 //! payload nothing can be read from is kept whole and refused. The same bytes give the same ids, in any order.
 //!
-//! Left out on purpose: HTTP, MQTT and storage. [`deliver`] hands over through the adapters' one port.
+//! Left out on purpose: HTTP, MQTT and storage. [`crate::port`] hands over.
 
-use adapters::{
-    AckCode, DedupeKey, Disposition, Gateway, Intake, IntakeError, Issue, Receipt, Severity,
-};
+use std::collections::BTreeSet;
+
+use adapters::{AckCode, DedupeKey, Disposition, Intake, Issue, Severity};
 use bytes::Bytes;
 use chrono_tz::Tz;
 use mappings::Position;
@@ -16,11 +16,10 @@ use sha2::{Digest, Sha256};
 use crate::association::Directory;
 use crate::batch::Batch;
 use crate::judge::{self, Quarantine};
-use crate::measure::Mode;
 use crate::measurement::Measurement;
 use crate::observation::{Judged, Observer};
 use crate::payload::{Outcome, PayloadMapping, Read};
-use crate::samples::{Sample, SeriesKey};
+use crate::series::{self, SeriesSamples, Templates};
 use crate::split;
 
 pub use crate::batch::{Fate, Reported};
@@ -65,6 +64,8 @@ pub struct Payload {
     pub sender: String,
     /// When, in microseconds since 1970, by the server's clock.
     pub received_us: i64,
+    /// The device the sender has proved to be. Measurements that name none are its own; those of others wait.
+    pub device: Option<String>,
 }
 
 /// A payload made ready for one commit.
@@ -72,14 +73,40 @@ pub struct Payload {
 pub struct Prepared {
     /// Raw payload, resources and issues.
     pub intake: Intake,
-    /// Samples for the narrow store, by series and time.
-    pub samples: Vec<(SeriesKey, Sample)>,
+    /// For each resource, which result it is.
+    pub resource_results: Vec<usize>,
+    /// Samples for the narrow store, by series, in payload order.
+    pub series: Vec<SeriesSamples>,
     /// One for every measurement, in payload order.
     pub results: Vec<Reported>,
 }
 
+/// A payload's items, read by the mapping and not yet judged.
+#[derive(Debug)]
+pub struct Reading {
+    items: Vec<(usize, Result<Vec<Read>, String>)>,
+    refused: Option<String>,
+}
+
+impl Reading {
+    /// The devices it names: what the directory must know to judge it.
+    pub fn devices(&self) -> BTreeSet<&str> {
+        let reads = self
+            .items
+            .iter()
+            .filter_map(|(_, reads)| reads.as_ref().ok());
+        reads
+            .flatten()
+            .filter_map(|read| match &read.outcome {
+                Outcome::Measured(measurement) => measurement.device.as_deref(),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
 /// Everything needed to read payloads of one source.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Ingest {
     /// The sender.
     pub source: Source,
@@ -87,34 +114,75 @@ pub struct Ingest {
     pub mapping: PayloadMapping,
     /// Second stage.
     pub observer: Observer,
+    templates: Templates,
 }
 
 impl Ingest {
-    /// Reads a payload. Total: any bytes give something to keep.
+    /// A source, its mapping and the second stage.
+    pub fn new(source: Source, mapping: PayloadMapping, observer: Observer) -> Self {
+        Self {
+            source,
+            mapping,
+            observer,
+            templates: Templates::default(),
+        }
+    }
+
+    /// Reads a payload and judges it. Total: any bytes give something to keep.
     pub fn prepare(&self, payload: &Payload, directory: &Directory) -> Prepared {
-        let mut batch = Batch::default();
-        let refused = match split::plain(&payload.raw) {
-            Err(message) => Some(message),
-            Ok(bytes) => {
-                let items = split::items(self.mapping.input, &bytes);
-                let unreadable = items.iter().all(|item| item.content.is_err());
-                let first = items
-                    .first()
-                    .and_then(|i| i.content.as_ref().err())
-                    .cloned();
-                for item in items {
-                    self.item(item, payload, directory, &mut batch);
-                }
-                unreadable.then(|| first.unwrap_or_else(|| "the payload is empty".to_owned()))
+        self.judge(self.read(payload), payload, directory)
+    }
+
+    /// Unpacks a payload and reads its items by the mapping.
+    pub fn read(&self, payload: &Payload) -> Reading {
+        let bytes = match split::plain(&payload.raw) {
+            Ok(bytes) => bytes,
+            Err(message) => {
+                return Reading {
+                    items: Vec::new(),
+                    refused: Some(message),
+                };
             }
         };
+        let read = |item: split::Item| {
+            let reads = item.content.map(|document| self.mapping.read(&document));
+            (item.index, reads)
+        };
+        let items = split::items(self.mapping.input, &bytes);
+        let mut items: Vec<_> = items.into_iter().map(read).collect();
+        if let Some(bound) = &payload.device {
+            let reads = items
+                .iter_mut()
+                .filter_map(|(_, reads)| reads.as_mut().ok());
+            for read in reads.flatten() {
+                if let Outcome::Measured(measurement) = &mut read.outcome {
+                    measurement.device.get_or_insert_with(|| bound.clone());
+                }
+            }
+        }
+        let is_unreadable = items.iter().all(|(_, reads)| reads.is_err());
+        let first = items.iter().find_map(|(_, reads)| reads.as_ref().err());
+        let refused = is_unreadable.then(|| {
+            first
+                .cloned()
+                .unwrap_or_else(|| "the payload is empty".to_owned())
+        });
+        Reading { items, refused }
+    }
+
+    /// Judges what was read; `directory` knows the devices that [`Reading::devices`] names.
+    pub fn judge(&self, reading: Reading, payload: &Payload, directory: &Directory) -> Prepared {
+        let mut batch = Batch::default();
+        for (index, reads) in reading.items {
+            self.item(index, reads, payload, directory, &mut batch);
+        }
         let issues = batch
             .results
             .iter()
             .filter_map(|r| self.issue(r))
             .take(ISSUES_MAX)
             .collect();
-        let disposition = match refused {
+        let disposition = match reading.refused {
             None => Disposition::Process,
             Some(message) => {
                 let text = format!("{message}; mapping {}", self.version());
@@ -140,12 +208,14 @@ impl Ingest {
         };
         Prepared {
             intake,
-            samples: batch.samples,
+            resource_results: batch.resource_results,
+            series: batch.series,
             results: batch.results,
         }
     }
 
-    fn version(&self) -> String {
+    /// Both mappings and their versions, as quarantine and Provenance name them.
+    pub fn version(&self) -> String {
         format!(
             "{} {}, {}",
             self.mapping.id,
@@ -167,6 +237,9 @@ impl Ingest {
         for resource in &batch.resources {
             part(&resource.value.to_bytes());
         }
+        for series in &batch.series {
+            part(series.template.to_text().as_bytes());
+        }
         for result in &batch.results {
             part(result.fate.code().as_bytes());
         }
@@ -177,10 +250,16 @@ impl Ingest {
         }
     }
 
-    fn item(&self, item: split::Item, payload: &Payload, directory: &Directory, batch: &mut Batch) {
-        let index = item.index;
-        let document = match item.content {
-            Ok(document) => document,
+    fn item(
+        &self,
+        index: usize,
+        reads: Result<Vec<Read>, String>,
+        payload: &Payload,
+        directory: &Directory,
+        batch: &mut Batch,
+    ) {
+        let reads = match reads {
+            Ok(reads) => reads,
             Err(message) => {
                 let fate = Fate::Quarantined {
                     code: "unreadable",
@@ -190,7 +269,6 @@ impl Ingest {
                 return batch.result(index, String::new(), String::new(), fate);
             }
         };
-        let reads = self.mapping.read(&document);
         if reads.is_empty() {
             return batch.result(index, String::new(), String::new(), Fate::Unmatched);
         }
@@ -244,6 +322,18 @@ impl Ingest {
         directory: &Directory,
         batch: &mut Batch,
     ) {
+        let stranger = payload
+            .device
+            .as_ref()
+            .is_some_and(|bound| measurement.device.as_ref() != Some(bound));
+        if stranger {
+            let fate = Fate::Quarantined {
+                code: "not-your-device",
+                expression: None,
+                message: "the sender's token is bound to another device".to_owned(),
+            };
+            return batch.result(item, pointer, rule, fate);
+        }
         let judged = judge::judge(
             measurement,
             self.mapping.zone,
@@ -257,48 +347,32 @@ impl Ingest {
                 expression: None,
                 message,
             },
-            Ok(judged) => match self.sample(&judged) {
-                Some((key, sample)) => batch.sample(key, sample),
-                None => match self.observer.observe(&judged) {
-                    Ok(produced) => batch.resource(produced, judged.revision),
-                    Err(message) => Fate::Quarantined {
-                        code: "unmappable",
-                        expression: None,
-                        message,
-                    },
-                },
-            },
+            Ok(judged) => self.placed(&judged, batch),
         };
         batch.result(item, pointer, rule, fate);
     }
 
-    /// The sample of a dense measure: an exact number at an instant, without anything a narrow row could not say.
-    fn sample(&self, judged: &Judged) -> Option<(SeriesKey, Sample)> {
-        let is_plain = judged.end.is_none()
-            && judged.tags.is_empty()
-            && judged.notes.is_empty()
-            && judged.revision.is_none();
-        if self.source.dense == Dense::Resources || judged.measure.mode != Mode::Series || !is_plain
+    /// A judged measurement as a sample of a series, or as a resource.
+    fn placed(&self, judged: &Judged, batch: &mut Batch) -> Fate {
+        let channel = series::channel(judged, self.observer.namespace());
+        if let (Dense::Samples, Some(channel)) = (self.source.dense, &channel)
+            && let Some((template, sample)) = self.templates.sample(judged, &self.observer)
         {
-            return None;
+            return batch.sample(channel, template, sample);
         }
-        let amount = judged.value.as_ref()?;
-        if matches!(&amount.amount, crate::measurement::Amount::Number { comparator, .. } if !comparator.is_empty())
-        {
-            return None;
+        match self.observer.observe(judged) {
+            Ok(mut produced) => {
+                if let Some(channel) = channel {
+                    series::rename(&mut produced, &channel, judged.start.micros());
+                }
+                batch.resource(produced, judged.revision.clone())
+            }
+            Err(message) => Fate::Quarantined {
+                code: "unmappable",
+                expression: None,
+                message,
+            },
         }
-        let key = SeriesKey {
-            patient: judged.patient.clone(),
-            device: format!("{}|{}", judged.device_system, judged.device),
-            measure: judged.measure.name.to_owned(),
-            unit: judged.measure.unit.to_owned(),
-        };
-        let sample = Sample {
-            at_us: judged.start.micros(),
-            value: amount.number()?,
-            offset_minutes: i16::try_from(judged.start.offset_minutes()).ok()?,
-        };
-        Some((key, sample))
     }
 
     fn issue(&self, result: &Reported) -> Option<Issue> {
@@ -332,33 +406,10 @@ impl Ingest {
                 "deleted-by-sender",
                 format!("the sender deleted the record: {place}"),
             ),
-            Fate::Resource(_) | Fate::Sample | Fate::Repeated | Fate::Dropped(_) => return None,
+            Fate::Resource(_) | Fate::Sample(_) | Fate::Repeated | Fate::Dropped(_) => return None,
         };
         Some(Issue::new(severity, code, text).at(Position::Json(result.pointer.as_str().into())))
     }
-}
-
-/// Reads a payload and commits it. Resolves only when it is durable, so that the sender may then be acknowledged.
-///
-/// # Errors
-/// What the gateway says; with [`IntakeError::Overloaded`] and [`IntakeError::Unavailable`] nothing was stored.
-pub async fn deliver(
-    gateway: &dyn Gateway,
-    ingest: &Ingest,
-    directory: &Directory,
-    payload: &Payload,
-) -> Result<(Receipt, Vec<Reported>), IntakeError> {
-    // The port has no place for samples yet: refusing the setting is better than losing them.
-    if ingest.source.dense == Dense::Samples {
-        return Err(IntakeError::Unavailable(
-            "the gateway takes no samples; set `dense` to resources".to_owned(),
-        ));
-    }
-    let Prepared {
-        intake, results, ..
-    } = ingest.prepare(payload, directory);
-    let receipt = gateway.commit(intake).await?;
-    Ok((receipt, results))
 }
 
 #[cfg(test)]

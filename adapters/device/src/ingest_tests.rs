@@ -33,11 +33,7 @@ fn ingest(name: &str) -> Ingest {
         future_us_max: FUTURE_US_DEFAULT,
         dense: Dense::Resources,
     };
-    Ingest {
-        source,
-        mapping,
-        observer: observer.clone(),
-    }
+    Ingest::new(source, mapping, observer.clone())
 }
 
 fn period(patient: &str, start_us: i64, end_us: Option<i64>) -> Association {
@@ -79,6 +75,7 @@ fn prepare(mapping: &str, text: &str) -> Prepared {
         raw: Bytes::copy_from_slice(text.as_bytes()),
         sender: "gw".into(),
         received_us: RECEIVED,
+        device: None,
     };
     ingest(mapping).prepare(&payload, &directory())
 }
@@ -87,6 +84,7 @@ fn fates(prepared: &Prepared) -> Vec<String> {
     let show = |fate: &Fate| match fate {
         Fate::Resource(_) => "resource".to_owned(),
         Fate::Quarantined { code, .. } => (*code).to_owned(),
+        Fate::Sample(_) => "sample".to_owned(),
         Fate::Deleted(record) => format!("deleted {record}"),
         other => format!("{other:?}").to_lowercase(),
     };
@@ -231,6 +229,7 @@ fn times_without_offset_follow_the_policy() {
             raw,
             sender: "gw".into(),
             received_us: RECEIVED,
+            device: None,
         },
         &directory(),
     );
@@ -289,6 +288,7 @@ fn a_known_clock_error_is_taken_off() {
             raw,
             sender: "gw".into(),
             received_us: RECEIVED,
+            device: None,
         },
         &directory,
     );
@@ -344,6 +344,7 @@ fn a_redelivery_is_a_repeat_only_while_it_gives_the_same() {
         raw,
         sender: "gw".into(),
         received_us: RECEIVED,
+        device: None,
     };
     let mut directory = directory();
     let ingest = ingest("generic-json");
@@ -398,18 +399,38 @@ fn dense_measures_become_samples_when_asked() {
     let mut dense = ingest("generic-json");
     dense.source.dense = Dense::Samples;
     let raw = Bytes::from_static(br#"[{"deviceId":"d1","t":"2026-03-01T09:00:00Z","hr":60.0,"temp":37.0},{"deviceId":"d1","t":"2026-03-01T09:00:00Z","hr":60}]"#);
-    let got = dense.prepare(
-        &Payload {
-            raw,
-            sender: "gw".into(),
-            received_us: RECEIVED,
-        },
-        &directory(),
-    );
+    let payload = Payload {
+        raw,
+        sender: "gw".into(),
+        received_us: RECEIVED,
+        device: None,
+    };
+    let got = dense.prepare(&payload, &directory());
     assert_eq!(fates(&got), ["sample", "resource", "repeated"]);
-    let (key, sample) = &got.samples[0];
+    let series = &got.series[0];
+    let sample = series.samples[0];
     assert_eq!(
-        (key.measure.as_str(), sample.value.to_string().as_str()),
-        ("heart-rate", "60.0")
+        (series.samples.len(), sample.value.text().as_str()),
+        (1, "60.0")
     );
+    // Kept narrow or not, a measurement has the same id.
+    let narrow = fhir_core::sample::id_text(&series.channel, sample.at_us);
+    assert_eq!(got.results[0].fate, Fate::Sample(narrow.clone()));
+    dense.source.dense = Dense::Resources;
+    let wide = dense.prepare(&payload, &directory());
+    assert_eq!(wide.results[0].fate, Fate::Resource(narrow));
+}
+
+/// Verifies: SRS-222, RC-222
+#[test]
+fn a_bound_token_speaks_for_its_device_only() {
+    let text = r#"[{"deviceId":"d1","t":"2026-03-01T09:00:00Z","hr":60},{"t":"2026-03-01T09:00:01Z","hr":61},{"deviceId":"withings","t":"2026-03-01T09:00:02Z","hr":62}]"#;
+    let payload = Payload {
+        raw: Bytes::from_static(text.as_bytes()),
+        sender: "token".into(),
+        received_us: RECEIVED,
+        device: Some("d1".into()),
+    };
+    let got = ingest("generic-json").prepare(&payload, &directory());
+    assert_eq!(fates(&got), ["resource", "resource", "not-your-device"]);
 }

@@ -2,19 +2,17 @@
 //!
 //! OASIS MQTT 3.1.1 (<https://docs.oasis-open.org/mqtt/mqtt/v3.1.1/mqtt-v3.1.1.html>). The session is persistent: what
 //! was not acknowledged comes again after a lost connection or a restart, and the store recognises the repeat. Commits
-//! run side by side up to a window; acknowledgements leave in the order of arrival (MQTT-4.6.0-2); messages that share a
-//! resource commit one after the other.
+//! run side by side up to a window; acknowledgements leave in the order of arrival (MQTT-4.6.0-2).
 //!
 //! Left out on purpose: MQTT 5, publishing, and quality of service 2, whose handshake adds nothing to a store that
 //! recognises repeats.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapters::{Adapter, Gateway, IntakeError, Running, Stop};
+use adapters::{IntakeError, Running, Stop};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use rumqttc::{
@@ -24,8 +22,8 @@ use rumqttc::{
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::association::Directory;
 use crate::ingest::{Ingest, Payload};
+use crate::port::DevicePort;
 
 /// Largest message taken, in bytes: a day of a dense series.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -69,8 +67,6 @@ pub struct Settings {
     pub window: usize,
 }
 
-/// Gives the devices and periods as they are now.
-pub type Directories = Arc<dyn Fn() -> Arc<Directory> + Send + Sync>;
 /// Gives the time in microseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -78,42 +74,31 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub struct MqttAdapter {
     /// Where and what.
     pub settings: Settings,
-    /// Whose devices are.
-    pub directories: Directories,
     /// The server's clock.
     pub clock: Clock,
 }
 
-impl Adapter for MqttAdapter {
-    fn kind(&self) -> &'static str {
-        "mqtt"
-    }
-
-    fn start(
-        self: Box<Self>,
-        gateway: Arc<dyn Gateway>,
-        stop: Stop,
-    ) -> Pin<Box<dyn Future<Output = std::io::Result<Running>> + Send>> {
-        Box::pin(async move {
-            let (client, events) = AsyncClient::new(self.settings.options(), REQUESTS_MAX);
-            let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
-            let reading = tokio::spawn(read(events, sender, stop.clone()));
-            let worker = Worker {
-                adapter: *self,
-                gateway,
-                client,
-                generation: 0,
-                held: HashSet::new(),
-            };
-            let finished = tokio::spawn(async move {
-                worker.run(receiver, stop).await;
-                let _ = reading.await;
-            });
-            Ok(Running {
-                address: None,
-                finished,
-            })
-        })
+impl MqttAdapter {
+    /// Starts receiving and goes on, connecting again after every loss, until it is stopped. A broker that is away when
+    /// the server starts is a broker that is away: it is tried again.
+    pub fn start(self, port: Arc<dyn DevicePort>, stop: Stop) -> Running {
+        let (client, events) = AsyncClient::new(self.settings.options(), REQUESTS_MAX);
+        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        let reading = tokio::spawn(read(events, sender, stop.clone()));
+        let worker = Worker {
+            adapter: self,
+            port,
+            client,
+            generation: 0,
+        };
+        let finished = tokio::spawn(async move {
+            worker.run(receiver, stop).await;
+            let _ = reading.await;
+        });
+        Running {
+            address: None,
+            finished,
+        }
     }
 }
 
@@ -204,21 +189,18 @@ fn kind(error: &rumqttc::ConnectionError) -> &'static str {
 
 struct Worker {
     adapter: MqttAdapter,
-    gateway: Arc<dyn Gateway>,
+    port: Arc<dyn DevicePort>,
     client: AsyncClient,
     /// Which connection: an acknowledgement is for the connection its message came on, since another may use its
     /// packet identifier for another message. One that slips out before we learn of the new connection does no harm:
     /// a kept session keeps its identifiers, and in a new one nothing comes before the SUBSCRIBE that follows it.
     generation: u64,
-    /// Resources of messages that are being committed.
-    held: HashSet<String>,
 }
 
 /// A message that is durable, or never will be.
 struct Done {
     publish: Publish,
     generation: u64,
-    keys: Vec<String>,
     is_kept: bool,
 }
 
@@ -279,38 +261,22 @@ impl Worker {
             raw: publish.payload.clone(),
             sender: format!("mqtt:{}:{}", settings.client_id, publish.topic),
             received_us: (self.adapter.clock)(),
+            device: None,
         };
-        let directory = (self.adapter.directories)();
-        let intake = ingest.prepare(&payload, &directory).intake;
-        let keys: Vec<String> = intake
-            .resources
-            .iter()
-            .map(|r| r.identity.reference())
-            .collect();
-        while keys.iter().any(|key| self.held.contains(key)) {
-            match under_way.next().await {
-                Some(done) => self.acknowledge(done).await,
-                None => break,
-            }
-        }
-        self.held.extend(keys.iter().cloned());
-        let (gateway, generation, stop) =
-            (Arc::clone(&self.gateway), self.generation, stop.clone());
+        let (ingest, port) = (Arc::clone(ingest), Arc::clone(&self.port));
+        let (generation, stop) = (self.generation, stop.clone());
+        // A task of its own, so that reading and judging use all cores; the order of the answers is kept.
+        let committing = tokio::spawn(commit(port, ingest, payload, stop));
         under_way.push_back(Box::pin(async move {
-            let is_kept = commit(&*gateway, intake, stop).await;
             Done {
                 publish,
                 generation,
-                keys,
-                is_kept,
+                is_kept: committing.await.unwrap_or(false),
             }
         }));
     }
 
     async fn acknowledge(&mut self, done: Done) {
-        for key in &done.keys {
-            self.held.remove(key);
-        }
         if done.is_kept && done.generation == self.generation {
             // An error means the connection's task is gone; the broker sends the message again.
             let _ = self.client.ack(&done.publish).await;
@@ -319,10 +285,15 @@ impl Worker {
 }
 
 /// Commits until it is durable. While the store is full or away the message waits, and the broker holds what follows.
-async fn commit(gateway: &dyn Gateway, intake: adapters::Intake, mut stop: Stop) -> bool {
+async fn commit(
+    port: Arc<dyn DevicePort>,
+    ingest: Arc<Ingest>,
+    payload: Payload,
+    mut stop: Stop,
+) -> bool {
     let mut pause_ms = PAUSE_MS;
     loop {
-        match gateway.commit(intake.clone()).await {
+        match port.take(Arc::clone(&ingest), payload.clone()).await {
             // Invalid: the server has kept the message with the reason, so sending it again would change nothing.
             Ok(_) | Err(IntakeError::Invalid(_)) => return true,
             Err(IntakeError::Overloaded | IntakeError::Unavailable(_)) => {

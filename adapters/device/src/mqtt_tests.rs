@@ -1,18 +1,20 @@
 //! Against a real broker, started by the test: nothing published is lost, and nothing is acknowledged too early.
 
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use adapters::{Intake, Outcome, Receipt, StopHandle};
+use adapters::StopHandle;
 use tokio::sync::{Semaphore, watch};
 
 use super::*;
-use crate::association::{Association, DeviceRecord};
 use crate::ingest::{Dense, FUTURE_US_DEFAULT, Source};
 use crate::observation::Observer;
 use crate::payload;
+use crate::port::{Taken, Taking};
 
 const BROKER: &str = "/usr/sbin/mosquitto";
 /// How long anything may take, in seconds, on a machine that is busy with other tests.
@@ -46,7 +48,7 @@ impl Broker {
             .expect("address")
             .port();
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\n",
+            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\nlog_dest stderr\nlog_type information\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), text).expect("configuration");
@@ -61,11 +63,17 @@ impl Broker {
     fn spawn(folder: &tempfile::TempDir) -> Child {
         let mut command = Command::new(BROKER);
         command.arg("-c").arg(folder.path().join("mosquitto.conf"));
-        command
+        let mut child = command
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
-            .expect("broker starts")
+            .expect("broker starts");
+        // The broker says when it has begun; what it says later is read so that it never waits for us.
+        let mut lines = BufReader::new(child.stderr.take().expect("log")).lines();
+        let is_running = lines.any(|line| line.is_ok_and(|line| line.contains("running")));
+        assert!(is_running, "the broker did not start");
+        std::thread::spawn(move || lines.for_each(drop));
+        child
     }
 
     fn kill_and_restart(&mut self) {
@@ -83,27 +91,34 @@ impl Drop for Broker {
 }
 
 /// Keeps messages by their key, as the store does, after as many failures and permits as a test asks for.
-struct MemoryGateway {
-    kept: Mutex<HashSet<String>>,
+#[derive(Clone)]
+struct MemoryPort(Arc<Memory>);
+
+struct Memory {
+    kept: Mutex<HashSet<bytes::Bytes>>,
     count: watch::Sender<usize>,
     failures: Mutex<usize>,
     permits: Semaphore,
 }
 
-impl MemoryGateway {
-    fn new(failures: usize, permits: usize) -> Arc<Self> {
+impl MemoryPort {
+    fn new(failures: usize, permits: usize) -> Self {
         let (count, _) = watch::channel(0);
         let (kept, failures) = (Mutex::default(), Mutex::new(failures));
-        Arc::new(Self {
+        Self(Arc::new(Memory {
             kept,
             count,
             failures,
             permits: Semaphore::new(permits),
-        })
+        }))
+    }
+
+    fn kept(&self) -> HashSet<bytes::Bytes> {
+        self.0.kept.lock().expect("lock").clone()
     }
 
     async fn has(&self, wanted: usize) {
-        let mut count = self.count.subscribe();
+        let mut count = self.0.count.subscribe();
         let reached = count.wait_for(|count| *count >= wanted);
         tokio::time::timeout(Duration::from_secs(PATIENCE_S), reached)
             .await
@@ -112,35 +127,33 @@ impl MemoryGateway {
     }
 }
 
-impl Gateway for MemoryGateway {
-    fn commit(&self, intake: Intake) -> adapters::Commit<'_> {
+impl DevicePort for MemoryPort {
+    fn take(&self, _: Arc<Ingest>, payload: Payload) -> Taking {
+        let memory = Arc::clone(&self.0);
         Box::pin(async move {
-            self.permits.acquire().await.expect("open").forget();
+            memory.permits.acquire().await.expect("open").forget();
             {
-                let mut failures = self.failures.lock().expect("lock");
+                let mut failures = memory.failures.lock().expect("lock");
                 if *failures > 0 {
                     *failures -= 1;
-                    self.permits.add_permits(1);
+                    memory.permits.add_permits(1);
                     return Err(IntakeError::Overloaded);
                 }
             }
-            let repeat = !self
-                .kept
-                .lock()
-                .expect("lock")
-                .insert(intake.dedupe.control_id);
-            let count = self.kept.lock().expect("lock").len();
-            self.count.send_replace(count);
-            Ok(Receipt {
+            let repeat = !memory.kept.lock().expect("lock").insert(payload.raw);
+            let count = memory.kept.lock().expect("lock").len();
+            memory.count.send_replace(count);
+            Ok(Taken {
                 message_id: "m".into(),
                 repeat,
-                outcome: Outcome::Processed,
+                refused: None,
+                results: Vec::new(),
             })
         })
     }
 }
 
-fn adapter(port: u16) -> Box<MqttAdapter> {
+fn adapter(port: u16) -> MqttAdapter {
     let library = mappings::Library::embedded().expect("library");
     let observer = Observer::new(&library, "test").expect("mapping");
     let mapping = payload::embedded()
@@ -155,17 +168,7 @@ fn adapter(port: u16) -> Box<MqttAdapter> {
         future_us_max: FUTURE_US_DEFAULT,
         dense: Dense::Resources,
     };
-    let mut directory = Directory::default();
-    let period = Association {
-        user: None,
-        patient: "Patient/a".into(),
-        zone: None,
-        start_us: 0,
-        end_us: None,
-    };
-    directory.insert("d1", DeviceRecord::default(), vec![period]);
-    let directory = Arc::new(directory);
-    Box::new(MqttAdapter {
+    MqttAdapter {
         settings: Settings {
             host: "127.0.0.1".into(),
             port,
@@ -175,17 +178,12 @@ fn adapter(port: u16) -> Box<MqttAdapter> {
             tls: None,
             subscriptions: vec![Subscription {
                 filter: "ward/+/vitals".into(),
-                ingest: Arc::new(Ingest {
-                    source,
-                    mapping,
-                    observer,
-                }),
+                ingest: Arc::new(Ingest::new(source, mapping, observer)),
             }],
             window: WINDOW_DEFAULT,
         },
-        directories: Arc::new(move || Arc::clone(&directory)),
         clock: Arc::new(|| RECEIVED),
-    })
+    }
 }
 
 /// Publishes messages and waits until the broker has acknowledged each.
@@ -209,7 +207,7 @@ async fn publish(port: u16, numbers: std::ops::Range<usize>) {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::PubAck(_))) => acknowledged += 1,
                 Ok(_) => {}
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await, // the broker is still starting
+                Err(error) => panic!("the broker went away: {error}"),
             }
         }
     };
@@ -239,7 +237,7 @@ async fn session(port: u16) {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::SubAck(_))) => break,
                 Ok(_) => {}
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await, // the broker is still starting
+                Err(error) => panic!("the broker went away: {error}"),
             }
         }
         client.disconnect().await.expect("asked");
@@ -261,16 +259,13 @@ async fn everything_published_is_kept_once_through_overload() {
     }
     let broker = Broker::start();
     session(broker.port).await;
-    let gateway = MemoryGateway::new(3, 100_000);
+    let gateway = MemoryPort::new(3, 100_000);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port)
-        .start(Arc::clone(&gateway) as Arc<dyn Gateway>, stop)
-        .await
-        .expect("starts");
+    let running = adapter(broker.port).start(Arc::new(gateway.clone()), stop);
     publish(broker.port, 0..2_000).await;
     gateway.has(2_000).await;
     finish(running, handle).await;
-    assert_eq!(gateway.kept.lock().expect("lock").len(), 2_000);
+    assert_eq!(gateway.kept().len(), 2_000);
 }
 
 /// Verifies: SRS-002, RC-006
@@ -282,38 +277,25 @@ async fn what_was_not_committed_comes_again_after_a_crash() {
     let mut broker = Broker::start();
     session(broker.port).await;
     // This store takes 10 messages and then hangs; its adapter is torn down as a crash would.
-    let stuck = MemoryGateway::new(0, 10);
+    let stuck = MemoryPort::new(0, 10);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port)
-        .start(Arc::clone(&stuck) as Arc<dyn Gateway>, stop)
-        .await
-        .expect("starts");
+    let running = adapter(broker.port).start(Arc::new(stuck.clone()), stop);
     publish(broker.port, 0..50).await;
     stuck.has(10).await;
     running.finished.abort();
     drop(handle);
     // The broker dies too, and comes back with what it had promised to keep.
     broker.kill_and_restart();
-    let healthy = MemoryGateway::new(0, 100_000);
+    let healthy = MemoryPort::new(0, 100_000);
     let (handle, stop) = StopHandle::new();
-    let running = adapter(broker.port)
-        .start(Arc::clone(&healthy) as Arc<dyn Gateway>, stop)
-        .await
-        .expect("starts");
+    let running = adapter(broker.port).start(Arc::new(healthy.clone()), stop);
     publish(broker.port, 50..60).await;
     let all = async {
         loop {
-            let seen: HashSet<String> = {
-                let (a, b) = (
-                    stuck.kept.lock().expect("lock"),
-                    healthy.kept.lock().expect("lock"),
-                );
-                a.union(&b).cloned().collect()
-            };
-            if seen.len() >= 60 {
+            let mut count = healthy.0.count.subscribe();
+            if stuck.kept().union(&healthy.kept()).count() >= 60 {
                 break;
             }
-            let mut count = healthy.count.subscribe();
             let _ = count.changed().await;
         }
     };

@@ -75,6 +75,11 @@ impl Observer {
         Some(Self { mapping, context })
     }
 
+    /// What sets this site's ids apart from those of others.
+    pub fn namespace(&self) -> &str {
+        &self.context.id_namespace
+    }
+
     /// Mapping and version, for Provenance.
     pub fn version(&self) -> String {
         format!("{} {}", self.mapping.id(), self.mapping.version())

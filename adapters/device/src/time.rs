@@ -162,6 +162,11 @@ impl Stamp {
         self.offset_minutes
     }
 
+    /// Digits of the second's fraction.
+    pub fn fraction_digits(&self) -> usize {
+        self.local.fraction.len()
+    }
+
     /// The clock's time without its offset, for senders that write local time as if it were UTC.
     pub fn into_wall(self) -> Local {
         self.local
