@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod device;
 mod error;
 mod hash;
 mod index;
@@ -27,6 +28,7 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use device::DeviceToken;
 pub use error::{CommitError, StoreError};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
