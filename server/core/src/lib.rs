@@ -14,6 +14,7 @@ pub mod json;
 pub mod patch;
 pub mod profile;
 pub mod response;
+pub mod sample;
 pub mod search;
 pub mod stats;
 pub mod summary;

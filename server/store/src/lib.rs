@@ -8,6 +8,9 @@ mod body;
 mod catalog;
 mod db;
 mod error;
+mod feed;
+mod feed_log;
+mod feed_state;
 mod hash;
 mod index;
 mod log;
@@ -28,6 +31,11 @@ mod write;
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
+pub use feed_state::{
+    Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
+    MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
+};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};
