@@ -6,6 +6,7 @@
 //! Left out on purpose: making patients or devices up, and any memory. The same records give the same answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
@@ -54,7 +55,7 @@ pub enum Unresolved {
 /// All devices of a feed and their periods.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    devices: HashMap<String, (DeviceRecord, Vec<Association>)>,
+    devices: HashMap<String, Arc<(DeviceRecord, Vec<Association>)>>,
 }
 
 impl Directory {
@@ -65,12 +66,21 @@ impl Directory {
         record: DeviceRecord,
         periods: Vec<Association>,
     ) {
-        self.devices.insert(device.into(), (record, periods));
+        self.insert_shared(device, Arc::new((record, periods)));
+    }
+
+    /// The same for a device that others hold too.
+    pub fn insert_shared(
+        &mut self,
+        device: impl Into<String>,
+        entry: Arc<(DeviceRecord, Vec<Association>)>,
+    ) {
+        self.devices.insert(device.into(), entry);
     }
 
     /// What is known of a device.
     pub fn device(&self, device: &str) -> Option<&DeviceRecord> {
-        self.devices.get(device).map(|(record, _)| record)
+        self.devices.get(device).map(|entry| &entry.0)
     }
 
     /// Whose the device was at an instant. A shared device's user must be named; while a device has one user the
@@ -84,8 +94,9 @@ impl Directory {
         user: Option<&str>,
         at_us: i64,
     ) -> Result<&Association, Unresolved> {
-        let (_, periods) = self.devices.get(device).ok_or(Unresolved::UnknownDevice)?;
-        let then: Vec<&Association> = periods
+        let entry = self.devices.get(device).ok_or(Unresolved::UnknownDevice)?;
+        let then: Vec<&Association> = entry
+            .1
             .iter()
             .filter(|p| p.start_us <= at_us && p.end_us.is_none_or(|end| at_us < end))
             .collect();

@@ -239,6 +239,37 @@ fn xml(bytes: &[u8]) -> Contents {
     found
 }
 
+/// Behind the last record of an export's beginning that is complete and inside no other, when there is one. The bytes
+/// may end anywhere, also inside an element or a character.
+pub fn xml_cut(bytes: &[u8]) -> Option<usize> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?,
+    };
+    let mut reader = quick_xml::Reader::from_str(text);
+    reader.config_mut().check_end_names = false;
+    reader.config_mut().allow_unmatched_ends = true;
+    let (mut depth, mut end) = (0_usize, None);
+    loop {
+        let is_end = match reader.read_event() {
+            Ok(Event::Start(start)) if is_record(&start) => {
+                depth += 1;
+                false
+            }
+            Ok(Event::Empty(start)) => is_record(&start),
+            Ok(Event::End(name)) if matches!(name.name().as_ref(), "Record" | "Correlation") => {
+                depth = depth.saturating_sub(1);
+                true
+            }
+            Ok(Event::Eof) | Err(_) => return end,
+            Ok(_) => false,
+        };
+        if is_end && depth == 0 {
+            end = usize::try_from(reader.buffer_position()).ok();
+        }
+    }
+}
+
 fn is_record(start: &BytesStart<'_>) -> bool {
     matches!(start.name().as_ref(), "Record" | "Correlation")
 }

@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use chrono::{
     Datelike, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike,
 };
-use chrono_tz::Tz;
+pub use chrono_tz::Tz;
 
 use crate::decimal::Decimal;
 
@@ -228,6 +228,11 @@ impl fmt::Display for Stamp {
         let (sign, hours, minutes) = self.offset_parts();
         write!(f, "{sign}{hours:02}:{minutes:02}")
     }
+}
+
+/// A zone by its name, `Europe/Berlin`.
+pub fn zone(name: &str) -> Option<Tz> {
+    name.parse().ok()
 }
 
 /// Reads `2026-03-01T09:00[:00[.5]][Z|+01:00|+0100]`, a blank instead of `T`, or a day alone.

@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod device;
 mod error;
 mod feed;
 mod feed_log;
@@ -30,6 +31,7 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use device::DeviceToken;
 pub use error::{CommitError, StoreError};
 pub use feed::FeedRow;
 pub use feed_state::{

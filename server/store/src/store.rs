@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
-    async fn inline<T: Send + 'static>(
+    pub(crate) async fn inline<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
