@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod ehr;
 mod error;
 mod hash;
 mod index;
@@ -19,6 +20,7 @@ mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,9 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};

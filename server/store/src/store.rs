@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::audit::{AuditPage, AuditQuery, AuditRecord};
 use crate::db::{Db, Engine};
+use crate::ehr::{EhrPage, PreparedPage};
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::log;
@@ -77,7 +78,7 @@ impl Store {
     }
 
     /// Runs a read on one of the reader threads.
-    async fn on_reader<T: Send + 'static>(
+    pub(crate) async fn on_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -97,7 +98,7 @@ impl Store {
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
-    async fn inline<T: Send + 'static>(
+    pub(crate) async fn inline<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -190,6 +191,23 @@ impl Store {
         wait.await.map_err(|_| thread_died())?
     }
 
+    /// Carries out changes together with the page of an EHR walk that brought them; answers after both are durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; [`CommitError::WalkMoved`] when another run moved the walk. Nothing was written then.
+    pub async fn commit_page(
+        &self,
+        commit: Commit,
+        page: EhrPage,
+    ) -> Result<Committed, CommitError> {
+        let inner = self.inner();
+        let mut prepared = PreparedCommit::new(&inner.shared, commit)?;
+        prepared.page = Some(PreparedPage::new(page)?);
+        let (answer, wait) = oneshot::channel();
+        inner.submit(Job::Commit(Box::new(prepared), answer), Wait::No)?;
+        wait.await.map_err(|_| thread_died())?
+    }
+
     /// Like [`Self::commit`] for threads outside of an async runtime (import, adapters); waits for room in the queue.
     ///
     /// # Errors
@@ -203,7 +221,7 @@ impl Store {
     }
 
     /// Runs work on the writer's thread.
-    async fn on_writer<T: Send + 'static>(
+    pub(crate) async fn on_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
