@@ -137,6 +137,7 @@ impl ServerGateway {
             stored,
             &produced.value,
             &produced.cleared,
+            &produced.lists,
         );
         // The merge is right for this version only.
         let need = Need::Snapshot(current.version);

@@ -9,6 +9,9 @@ mod catalog;
 mod db;
 mod device;
 mod error;
+mod feed;
+mod feed_log;
+mod feed_state;
 mod hash;
 mod index;
 mod log;
@@ -30,6 +33,11 @@ pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
 pub use device::DeviceToken;
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
+pub use feed_state::{
+    Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
+    MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
+};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};
