@@ -23,6 +23,7 @@ use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
 use crate::feeds::Feeds;
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
 use crate::source::{Clock, IdSource, random_ids, system_clock};
@@ -53,6 +54,10 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -88,6 +93,8 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             stopping: AtomicBool::new(false),
             config,
@@ -216,6 +223,7 @@ pub struct App {
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
     feeds: Feeds,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -251,6 +259,11 @@ impl App {
                 started.map_err(|e| StartError::Bind("mllp", address, e))?
             }
         };
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -266,6 +279,7 @@ impl App {
             serving,
             recording,
             feeds,
+            brokers,
         })
     }
 
@@ -273,6 +287,7 @@ impl App {
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
         self.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

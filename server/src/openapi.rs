@@ -19,6 +19,7 @@ use utoipa::openapi::{Content, Required, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::health;
+use crate::ingest::{http, quarantine};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -28,7 +29,20 @@ const FHIR_JSON: &str = "application/fhir+json";
         title = "stoker",
         description = "FHIR R4 (4.0.1) server and integration adapter"
     ),
-    paths(health::live, health::ready, health::metrics)
+    paths(
+        health::live,
+        health::ready,
+        health::metrics,
+        http::handle,
+        quarantine::list,
+        quarantine::one,
+        quarantine::raw,
+        quarantine::replay,
+        quarantine::set_aside,
+        quarantine::add_token,
+        quarantine::tokens,
+        quarantine::revoke
+    )
 )]
 struct Annotated;
 

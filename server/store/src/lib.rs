@@ -19,6 +19,7 @@ mod message;
 mod open;
 mod options;
 mod read;
+mod sample;
 mod search;
 mod shared;
 mod sql;
@@ -40,5 +41,6 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;
