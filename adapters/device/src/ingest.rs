@@ -212,6 +212,7 @@ impl Ingest {
             message_type: self.mapping.id.clone(),
             mapping: Some(self.version()),
             resources: batch.resources,
+            actions: Vec::new(),
             issues,
             unread: Vec::new(),
             unread_count: 0,
