@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError, Listen};
 use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
 use crate::source::{Clock, IdSource, random_ids, system_clock};
@@ -56,6 +57,10 @@ pub struct Server {
     pub retry_lane: Mutex<()>,
     /// The EHR tenants.
     pub tenants: Tenants,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -91,6 +96,8 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
@@ -220,6 +227,7 @@ pub struct App {
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
     feeds: Feeds,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -257,6 +265,11 @@ impl App {
         };
         let tenants = Tenants::start(&server).await;
         tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -272,6 +285,7 @@ impl App {
             serving,
             recording,
             feeds,
+            brokers,
         })
     }
 
@@ -280,6 +294,7 @@ impl App {
         self.server.stopping.store(true, Ordering::Relaxed);
         self.server.tenants.stop();
         self.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

@@ -4,7 +4,7 @@
 //! resources are not valid is kept with the reason; only when nothing could be stored must the sender send again.
 
 mod merge;
-mod provenance;
+pub(crate) mod provenance;
 
 use std::sync::Arc;
 
@@ -106,6 +106,7 @@ impl ServerGateway {
             drafts,
             expects: Vec::new(),
             message,
+            ..Plan::default()
         })
     }
 
@@ -219,7 +220,7 @@ fn key(produced: &Produced) -> Result<ResourceKey, Problem> {
     }
 }
 
-fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
+pub(crate) fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
     let document = Document::parse(&resource.to_bytes()).map_err(|error| {
         Problem::new(
             ErrorKind::BAD_JSON,
@@ -234,7 +235,7 @@ fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
     })
 }
 
-fn record(
+pub(crate) fn record(
     intake: &Intake,
     state: MessageState,
     reason: Option<String>,

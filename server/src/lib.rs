@@ -13,6 +13,7 @@ pub mod feeds;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod ingest;
 pub mod interaction;
 pub mod interactions;
 pub mod metrics;

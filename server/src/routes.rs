@@ -11,6 +11,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 
 use crate::app::Server;
 use crate::health;
+use crate::ingest;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
@@ -139,6 +140,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 )],
             )),
     )
+    .configure(ingest::quarantine::routes)
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))

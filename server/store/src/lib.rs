@@ -20,6 +20,7 @@ mod message;
 mod open;
 mod options;
 mod read;
+mod sample;
 mod search;
 mod shared;
 mod sql;
@@ -45,5 +46,6 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;
