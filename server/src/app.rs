@@ -53,6 +53,8 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
     stopping: AtomicBool,
 }
 
@@ -88,6 +90,7 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
             stopping: AtomicBool::new(false),
             config,
@@ -244,6 +247,9 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
         let feeds = match server.config.mllp {
             Listen::Off => Feeds::none(),
             Listen::On(address) => {

@@ -28,7 +28,28 @@ const FHIR_JSON: &str = "application/fhir+json";
         title = "stoker",
         description = "FHIR R4 (4.0.1) server and integration adapter"
     ),
-    paths(health::live, health::ready, health::metrics)
+    paths(
+        health::live,
+        health::ready,
+        health::metrics,
+        crate::admin::messages::list::list,
+        crate::admin::messages::list::one,
+        crate::admin::messages::list::raw,
+        crate::admin::messages::act::replay,
+        crate::admin::messages::act::replay_many,
+        crate::admin::messages::act::discard,
+        crate::admin::messages::tryout::preview,
+        crate::admin::messages::regression::run,
+        crate::admin::messages::ledger::loss,
+        crate::admin::messages::ledger::unmapped,
+        crate::admin::messages::reviews::list,
+        crate::admin::messages::reviews::one,
+        crate::admin::messages::reviews::decide,
+        crate::admin::messages::incidents::list,
+        crate::admin::messages::incidents::one,
+        crate::admin::messages::incidents::open,
+        crate::admin::messages::incidents::step,
+    )
 )]
 struct Annotated;
 

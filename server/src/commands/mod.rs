@@ -3,7 +3,10 @@
 pub mod check;
 pub mod demo;
 pub mod import;
+pub mod messages;
+pub mod regress;
 pub mod reindex;
+pub mod remote;
 pub mod send;
 pub mod serve;
 pub mod settings;
