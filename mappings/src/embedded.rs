@@ -20,6 +20,7 @@ files! {
     "code/hl70202-contact-point-system.tsv",
     "code/hl70396-coding-system.tsv",
     "code/unit-ucum.tsv",
+    "device/measurement-observation.yaml",
     "hl7v2/adt-merge.yaml",
     "hl7v2/adt-patient.yaml",
     "hl7v2/oru-observation.yaml",

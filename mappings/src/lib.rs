@@ -31,7 +31,7 @@ pub mod source;
 mod time;
 mod unit;
 mod uri;
-mod yaml;
+pub mod yaml;
 
 pub use code::{ConceptMap, Target};
 pub use context::Context;

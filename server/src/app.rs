@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
+use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
 use crate::http::paging::Signer;
 use crate::metrics::{Metrics, StoreFigures};
@@ -55,6 +56,8 @@ pub struct Server {
     pub retry_lane: Mutex<()>,
     /// What all feeds share about messages.
     pub messages: crate::messages::Shared,
+    /// The EHR tenants.
+    pub tenants: Tenants,
     stopping: AtomicBool,
 }
 
@@ -92,6 +95,7 @@ impl Server {
             retry_lane: Mutex::new(()),
             messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
+            tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
             config,
             base_url,
@@ -257,6 +261,8 @@ impl App {
                 started.map_err(|e| StartError::Bind("mllp", address, e))?
             }
         };
+        let tenants = Tenants::start(&server).await;
+        tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -278,6 +284,7 @@ impl App {
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
+        self.server.tenants.stop();
         self.feeds.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {

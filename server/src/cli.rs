@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, ehr, import, reindex, send, serve, settings};
 use crate::commands::{messages, regress};
 use crate::config::Settings;
 
@@ -33,6 +33,9 @@ enum Command {
     Regress(regress::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
+    /// Plan, check and run the copy of an EHR
+    #[command(subcommand)]
+    Ehr(ehr::Command),
     /// Make the search index of every resource anew
     Reindex(WithSettings),
     /// Check that the database is sound
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Trace(arguments) => messages::trace(&arguments),
         Command::Regress(arguments) => regress::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Ehr(command) => ehr::run(command),
         Command::Reindex(arguments) => reindex::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => settings::check(&arguments),

@@ -49,6 +49,17 @@ const FHIR_JSON: &str = "application/fhir+json";
         crate::admin::messages::incidents::one,
         crate::admin::messages::incidents::open,
         crate::admin::messages::incidents::step,
+        crate::ehr::admin::list,
+        crate::ehr::admin::register,
+        crate::ehr::admin::show,
+        crate::ehr::admin::remove,
+        crate::ehr::admin::run,
+        crate::ehr::admin::completeness,
+        crate::ehr::admin::reviews,
+        crate::ehr::admin::close_review,
+        crate::ehr::admin::source,
+        crate::ehr::jwks::all,
+        crate::ehr::jwks::one,
     )
 )]
 struct Annotated;

@@ -7,6 +7,8 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod device;
+mod ehr;
 mod error;
 mod feed;
 mod feed_log;
@@ -22,6 +24,7 @@ mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -30,6 +33,10 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use device::DeviceToken;
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
 pub use feed::FeedRow;
 pub use feed_state::{

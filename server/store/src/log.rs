@@ -106,6 +106,27 @@ fn like(text: &str, before: &str, after: &str) -> String {
     out
 }
 
+/// Messages of a media type that still wait for being replayed or set aside.
+pub(crate) fn waiting(
+    db: &mut Db,
+    media_type: &str,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
+    let mut sql = Sql::new(MESSAGE);
+    sql.push(" AND m.media_type = ").text(media_type);
+    sql.push(" AND m.state <> ")
+        .int(state_number(crate::message::MessageState::Processed));
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM quarantine_end q WHERE q.message = m.id)");
+    if let Some(before) = before {
+        sql.push(" AND m.id < ").int(before);
+    }
+    sql.push(" ORDER BY m.id DESC LIMIT ")
+        .int(limit.min(PAGE_ROWS_MAX) as i64);
+    let rows = db.rows(sql)?;
+    rows.iter().map(|row| message(db, row)).collect()
+}
+
 fn message(db: &mut Db, row: &Row) -> Result<Message, StoreError> {
     let id = row.int(0)?;
     let damaged = |_| StoreError::Internal("a message has a hash of another length".into());
