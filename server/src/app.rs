@@ -55,6 +55,8 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
     /// The EHR tenants.
     pub tenants: Tenants,
     /// Devices looked up before.
@@ -98,6 +100,7 @@ impl Server {
             retry_lane: Mutex::new(()),
             devices: ingest::directory::DirectoryCache::default(),
             sources: OnceLock::new(),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
@@ -256,6 +259,9 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
         let feeds = match server.config.mllp {
             Listen::Off => Feeds::none(),
             Listen::On(address) => {

@@ -2,6 +2,7 @@
 //!
 //! Read [`routes`] for every URL, [`write`] for the one way data gets in, [`app`] for start and stop.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cache;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod ingest;
 pub mod interaction;
 pub mod interactions;
+pub mod messages;
 pub mod metrics;
 pub mod openapi;
 pub mod operations;
