@@ -22,6 +22,7 @@ use tokio::sync::MutexGuard;
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
+use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
 
@@ -318,12 +319,17 @@ async fn commit(
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
         let Committed { results, message } = task_server.store.commit(commit).await?;
+        let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
             };
             item.version = Some(result);
             remember(&task_server, item);
+            has_params |= item.key.resource_type.name() == "SearchParameter";
+        }
+        if has_params {
+            custom::refresh_soon(&task_server);
         }
         Ok::<_, CommitError>((written, message))
     });

@@ -3,6 +3,8 @@
 mod messages;
 mod read_back;
 mod rest;
+mod rest_more;
+mod search_more;
 
 use fhir_core::json::Value;
 use system_tests::http_client::{Client, Response};

@@ -440,6 +440,8 @@ async fn histories(database: Arc<TestDatabase>) {
                     scope: scope.clone(),
                     since,
                     until,
+                    at: None,
+                    order: crate::api::HistoryOrder::NewestFirst,
                     limit: 3,
                     after,
                     total: TotalMode::Accurate,
