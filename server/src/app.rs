@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
+use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
 use crate::http::cors::{self, Origins};
 use crate::http::paging::Signer;
@@ -67,6 +68,8 @@ pub struct Server {
     /// Held by who brings the index of words up to date.
     pub words_lane: Arc<Mutex<()>>,
     this: Weak<Server>,
+    /// The EHR tenants.
+    pub tenants: Tenants,
     stopping: AtomicBool,
 }
 
@@ -111,6 +114,7 @@ impl Server {
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
             runtime: tokio::runtime::Handle::current(),
+            tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
             config,
             base_url,
@@ -328,6 +332,8 @@ impl App {
                 started.map_err(|e| StartError::Bind("mllp", address, e))?
             }
         };
+        let tenants = Tenants::start(&server).await;
+        tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -349,6 +355,7 @@ impl App {
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
+        self.server.tenants.stop();
         self.feeds.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {

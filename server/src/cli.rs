@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, ehr, import, reindex, send, serve, settings};
 use crate::config::Settings;
 
 /// A FHIR R4 server that takes hospital data in and gives it out.
@@ -26,6 +26,9 @@ enum Command {
     Send(send::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
+    /// Plan, check and run the copy of an EHR
+    #[command(subcommand)]
+    Ehr(ehr::Command),
     /// Make the search index of every resource anew
     Reindex(WithSettings),
     /// Check that the database is sound
@@ -63,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Import(arguments) => import::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Ehr(command) => ehr::run(command),
         Command::Reindex(arguments) => reindex::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => settings::check(&arguments),

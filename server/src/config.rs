@@ -54,6 +54,9 @@ pub struct Settings {
     /// Folder of mappings that add to or replace the ones inside the program
     #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
     pub mappings: Option<PathBuf>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -122,6 +125,8 @@ pub struct Config {
     pub mllp_id_namespace: Option<String>,
     /// See [`Settings::mappings`].
     pub mappings: Option<PathBuf>,
+    /// See [`Settings::tenants`].
+    pub tenants: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
@@ -165,6 +170,7 @@ impl Default for Config {
             mllp_default_authority: None,
             mllp_id_namespace: None,
             mappings: None,
+            tenants: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
@@ -302,6 +308,7 @@ impl Config {
             mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
+            tenants: given.tenants.or(file.tenants),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given
                 .insecure_open

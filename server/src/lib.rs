@@ -8,6 +8,7 @@ pub mod cache;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod ehr;
 pub mod feeds;
 pub mod gateway;
 pub mod health;

@@ -28,7 +28,22 @@ const FHIR_JSON: &str = "application/fhir+json";
         title = "stoker",
         description = "FHIR R4 (4.0.1) server and integration adapter"
     ),
-    paths(health::live, health::ready, health::metrics)
+    paths(
+        health::live,
+        health::ready,
+        health::metrics,
+        crate::ehr::admin::list,
+        crate::ehr::admin::register,
+        crate::ehr::admin::show,
+        crate::ehr::admin::remove,
+        crate::ehr::admin::run,
+        crate::ehr::admin::completeness,
+        crate::ehr::admin::reviews,
+        crate::ehr::admin::close_review,
+        crate::ehr::admin::source,
+        crate::ehr::jwks::all,
+        crate::ehr::jwks::one,
+    )
 )]
 struct Annotated;
 

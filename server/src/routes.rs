@@ -197,6 +197,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
     .route("/openapi.json", get().to(openapi::document))
+    .configure(crate::ehr::admin::configure)
     .service(openapi::pages())
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)

@@ -14,7 +14,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
 use fhir_store::{
-    Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored,
+    Commit, CommitError, Committed, EhrPage, Expectation, MessageReceipt, MessageRecord, Stored,
 };
 
 use tokio::sync::MutexGuard;
@@ -207,6 +207,20 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// As [`submit`], together with the page of an EHR walk that brought it.
+///
+/// # Errors
+/// See [`Failure`]; [`Failure::Moved`] also when another run moved the walk.
+pub async fn submit_page(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: EhrPage,
+) -> Result<Vec<Written>, Failure> {
+    let (written, _) = carry_out(server, access, plan, Some(page)).await?;
+    Ok(written)
+}
+
 /// Carries out one plan, all or nothing, and returns when it is durable.
 ///
 /// # Errors
@@ -215,6 +229,15 @@ pub async fn submit(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    carry_out(server, access, plan, None).await
+}
+
+async fn carry_out(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: Option<EhrPage>,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
@@ -247,7 +270,7 @@ pub async fn submit(
     });
     let audit: Vec<_> = audit.collect();
     let prepared = prepare_all(server, plan.drafts, currents).await?;
-    commit(server, prepared, audit, plan.expects, plan.message).await
+    commit(server, prepared, audit, plan.expects, plan.message, page).await
 }
 
 /// Prepares the drafts, on another thread when there is much to do.
@@ -291,6 +314,7 @@ async fn commit(
     audit: Vec<fhir_store::AuditRecord>,
     expects: Vec<Expectation>,
     message: Option<MessageRecord>,
+    page: Option<EhrPage>,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
     let mut changes = Vec::with_capacity(prepared.len());
     let mut written = Vec::with_capacity(prepared.len());
@@ -303,7 +327,7 @@ async fn commit(
         }
         written.push(item.written);
     }
-    if changes.is_empty() && message.is_none() {
+    if changes.is_empty() && message.is_none() && page.is_none() {
         audit
             .into_iter()
             .for_each(|record| server.reads.push(record));
@@ -318,7 +342,12 @@ async fn commit(
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
-        let Committed { results, message } = task_server.store.commit(commit).await?;
+        let store = &task_server.store;
+        let done = match page {
+            Some(page) => store.commit_page(commit, page).await?,
+            None => store.commit(commit).await?,
+        };
+        let Committed { results, message } = done;
         let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
@@ -366,6 +395,7 @@ fn remember(server: &Server, item: &Written) {
 pub fn failure(error: CommitError) -> Failure {
     match error {
         CommitError::VersionMoved { .. }
+        | CommitError::WalkMoved
         | CommitError::ExpectationFailed { .. }
         | CommitError::IdTaken { .. } => Failure::Moved,
         CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),

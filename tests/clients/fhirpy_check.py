@@ -53,11 +53,11 @@ try:
 except OperationOutcome as refusal:
     assert "colour" in str(refusal), refusal
 
-# Conditional create: the second changes nothing.
-for _ in range(2):
-    client.resource("Patient", identifier=[{"system": "urn:example:mrn", "value": "fhirpy-2"}]).create(
-        identifier="urn:example:mrn|fhirpy-2"
-    )
+# Conditional update: the first creates, the second finds what the first made.
+for number in range(2):
+    person = client.resource("Patient", identifier=[{"system": "urn:example:mrn", "value": "fhirpy-2"}], active=True)
+    (_, is_new) = client.resources("Patient").search(identifier="urn:example:mrn|fhirpy-2").update(person)
+    assert is_new == (number == 0), number
 assert len(client.resources("Patient").search(identifier="urn:example:mrn|fhirpy-2").fetch_all()) == 1
 
 last = everything[0]

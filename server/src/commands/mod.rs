@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod demo;
+pub mod demo_ehr;
+pub mod ehr;
 pub mod import;
 pub mod reindex;
 pub mod send;

@@ -5,7 +5,7 @@
 //! `GET [base]/SearchParameter/[id]/$status` tells how far it is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use conformance::{Definitions, ParamId, ResourceTypeId, SearchParam};
 use fhir_core::ids::{Instant, ResourceKey};
@@ -60,9 +60,8 @@ struct Numbered {
 }
 
 impl Custom {
-    fn now(&self) -> Now {
-        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
-        now.clone()
+    fn now(&self) -> RwLockReadGuard<'_, Now> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, change: impl FnOnce(&mut Now)) {
@@ -71,17 +70,17 @@ impl Custom {
 
     /// Those that can be searched by.
     pub fn params(&self) -> Arc<CustomParams> {
-        self.now().params
+        Arc::clone(&self.now().params)
     }
 
     /// What extracts index entries; `None` when there are only official parameters.
     pub fn extractor(&self) -> Option<Arc<Extractor>> {
-        self.now().extractor
+        self.now().extractor.clone()
     }
 
     /// What became of a SearchParameter; `None` when it is not active.
     pub fn state(&self, key: &ResourceKey) -> Option<State> {
-        let states = self.now().states;
+        let states = Arc::clone(&self.now().states);
         let found = states.iter().find(|(known, _)| known == key);
         found.map(|(_, state)| state.clone())
     }

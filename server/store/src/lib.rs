@@ -8,7 +8,12 @@ mod body;
 mod catalog;
 mod custom;
 mod db;
+mod device;
+mod ehr;
 mod error;
+mod feed;
+mod feed_log;
+mod feed_state;
 mod hash;
 mod index;
 mod log;
@@ -20,6 +25,7 @@ mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -30,7 +36,16 @@ mod write;
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
 pub use custom::CustomParam;
+pub use device::DeviceToken;
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
+pub use feed_state::{
+    Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
+    MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
+};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};

@@ -1,5 +1,7 @@
 //! The store: one value for both databases.
 
+mod messages;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use crate::api::{
 };
 use crate::audit::{AuditPage, AuditQuery, AuditRecord};
 use crate::db::{Db, Engine};
+use crate::ehr::{EhrPage, PreparedPage};
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::log;
@@ -97,7 +100,7 @@ impl Store {
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
-    async fn inline<T: Send + 'static>(
+    pub(crate) async fn inline<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -190,6 +193,23 @@ impl Store {
         wait.await.map_err(|_| thread_died())?
     }
 
+    /// Carries out changes together with the page of an EHR walk that brought them; answers after both are durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; [`CommitError::WalkMoved`] when another run moved the walk. Nothing was written then.
+    pub async fn commit_page(
+        &self,
+        commit: Commit,
+        page: EhrPage,
+    ) -> Result<Committed, CommitError> {
+        let inner = self.inner();
+        let mut prepared = PreparedCommit::new(&inner.shared, commit)?;
+        prepared.page = Some(PreparedPage::new(page)?);
+        let (answer, wait) = oneshot::channel();
+        inner.submit(Job::Commit(Box::new(prepared), answer), Wait::No)?;
+        wait.await.map_err(|_| thread_died())?
+    }
+
     /// Like [`Self::commit`] for threads outside of an async runtime (import, adapters); waits for room in the queue.
     ///
     /// # Errors
@@ -227,7 +247,7 @@ impl Store {
         filter: MessageFilter,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        self.on_reader(move |reader| log::messages(reader.db, &filter, limit))
+        self.on_reader(move |reader| log::messages(reader.db, reader.shared.hasher, &filter, limit))
             .await
     }
 

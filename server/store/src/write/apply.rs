@@ -67,6 +67,9 @@ impl Transaction<'_> {
             Some(message) => message::check(self.db, message)?,
             None => false,
         };
+        if let Some(page) = &commit.page {
+            crate::ehr::check(self.db, page)?;
+        }
         let mut currents = Vec::with_capacity(commit.changes.len());
         for (index, change) in commit.changes.iter().enumerate() {
             currents.push(self.check(index, change)?);
@@ -100,6 +103,9 @@ impl Transaction<'_> {
                 at,
                 &made,
             )?);
+        }
+        if let Some(page) = &commit.page {
+            crate::ehr::apply(self.db, page, at)?;
         }
         for record in &commit.audit {
             let version = record
@@ -350,7 +356,7 @@ impl Transaction<'_> {
         self.db.run(sql).map(|_| ())
     }
 
-    fn write_audit(
+    pub(crate) fn write_audit(
         &mut self,
         record: &AuditRecord,
         version: Option<VersionId>,

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{Action, Change, Commit, ExpectVersion, Expectation};
 use crate::audit::AuditRecord;
 use crate::body::{Class, Packed};
+use crate::ehr::PreparedPage;
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::message::MessageRecord;
@@ -37,6 +38,8 @@ pub(crate) struct PreparedCommit {
     pub(crate) changes: Vec<PreparedChange>,
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) message: Option<PreparedMessage>,
+    /// The page of an EHR walk that brought it.
+    pub(crate) page: Option<PreparedPage>,
 }
 
 /// Level for raw messages: they are kept for years and read rarely.
@@ -62,6 +65,7 @@ impl PreparedCommit {
             changes,
             audit: commit.audit,
             message,
+            page: None,
         })
     }
 }
