@@ -7,8 +7,8 @@ use conformance::{Definitions, ResourceTypeId};
 use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
 
 use crate::api::{
-    Cursor, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage, SearchQuery,
-    StoreCounts, Stored, TotalMode,
+    Cursor, HistoryOrder, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage,
+    SearchQuery, StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Row};
 use crate::error::StoreError;
@@ -225,7 +225,12 @@ impl Reader<'_> {
                 .into_iter()
                 .map(|row| Ok((row.int(4)?, row)))
                 .collect::<Result<Vec<_>, StoreError>>()?;
-            rows.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
+            match query.order {
+                HistoryOrder::NewestFirst => {
+                    rows.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
+                }
+                HistoryOrder::OldestFirst => rows.sort_by_key(|(updated, _)| *updated),
+            }
             let has_more = rows.len() > query.limit;
             rows.truncate(query.limit);
             let next = rows
@@ -408,6 +413,19 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
     if let Some(until) = query.until {
         out.push(" AND v.upd <= ").int(until.0);
     }
+    if let Some((start, end)) = query.at {
+        out.push(" AND v.upd < ").int(end.0);
+        if is_old {
+            // A version is current until the next one is made.
+            for table in ["res", "hist"] {
+                out.push_owned(format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {table} n WHERE n.rid = v.rid AND n.ver = v.ver + 1 AND n.upd <= "
+                ))
+                .int(start.0)
+                .push(")");
+            }
+        }
+    }
 }
 
 fn history_rows(
@@ -420,10 +438,14 @@ fn history_rows(
     let mut sql = Sql::new("SELECT ");
     sql.push(HISTORY_COLUMNS);
     history_condition(&mut sql, scope, query, is_old);
+    let (behind, order) = match query.order {
+        HistoryOrder::NewestFirst => (" AND v.upd < ", " ORDER BY v.upd DESC LIMIT "),
+        HistoryOrder::OldestFirst => (" AND v.upd > ", " ORDER BY v.upd LIMIT "),
+    };
     if let Some(after) = after {
-        sql.push(" AND v.upd < ").int(after);
+        sql.push(behind).int(after);
     }
-    sql.push(" ORDER BY v.upd DESC LIMIT ").int(wanted as i64);
+    sql.push(order).int(wanted as i64);
     sql
 }
 

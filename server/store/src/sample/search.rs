@@ -753,7 +753,10 @@ impl Judge<'_> {
         match predicate {
             Predicate::Everything => Whole::Yes,
             Predicate::Nothing => Whole::No,
-            Predicate::Id(_) | Predicate::LastUpdated(_) | Predicate::Has { .. } => Whole::Varies,
+            Predicate::Id(_)
+            | Predicate::LastUpdated(_)
+            | Predicate::Has { .. }
+            | Predicate::Words { .. } => Whole::Varies,
             Predicate::Value { param, .. } | Predicate::Composite { param, .. }
                 if self.varying.contains(param) =>
             {
