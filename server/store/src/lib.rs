@@ -7,7 +7,11 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod device;
 mod error;
+mod feed;
+mod feed_log;
+mod feed_state;
 mod hash;
 mod index;
 mod log;
@@ -27,7 +31,13 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use device::DeviceToken;
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
+pub use feed_state::{
+    Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
+    MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
+};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};

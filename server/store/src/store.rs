@@ -1,5 +1,7 @@
 //! The store: one value for both databases.
 
+mod messages;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +79,7 @@ impl Store {
     }
 
     /// Runs a read on one of the reader threads.
-    async fn on_reader<T: Send + 'static>(
+    pub(crate) async fn on_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -97,7 +99,7 @@ impl Store {
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
-    async fn inline<T: Send + 'static>(
+    pub(crate) async fn inline<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -198,7 +200,7 @@ impl Store {
     }
 
     /// Runs work on the writer's thread.
-    async fn on_writer<T: Send + 'static>(
+    pub(crate) async fn on_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -222,7 +224,7 @@ impl Store {
         filter: MessageFilter,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        self.on_reader(move |reader| log::messages(reader.db, &filter, limit))
+        self.on_reader(move |reader| log::messages(reader.db, reader.shared.hasher, &filter, limit))
             .await
     }
 
