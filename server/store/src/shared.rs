@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) overloads: AtomicU64,
     pub(crate) searches: AtomicU64,
     pub(crate) searches_stopped: AtomicU64,
+    /// Searches answered on the thread that asked.
+    pub(crate) searches_short: AtomicU64,
 }
 
 /// Shared by the callers, the readers and the writer.

@@ -147,6 +147,7 @@ impl Store {
         if let Self::Sqlite(inner) = self
             && let Some(page) = inner.here(|reader| reader.short_search(&query))?
         {
+            counters.searches_short.fetch_add(1, Ordering::Relaxed);
             return Ok(page);
         }
         let result = self.on_reader(move |reader| reader.search(&query)).await;
@@ -154,6 +155,12 @@ impl Store {
             counters.searches_stopped.fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    #[cfg(test)]
+    pub(crate) fn short_searches(&self) -> u64 {
+        let counters = &self.inner().shared.counters;
+        counters.searches_short.load(Ordering::Relaxed)
     }
 
     /// How a search would be run, for people.

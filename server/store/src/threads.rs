@@ -41,7 +41,7 @@ pub(crate) enum Job {
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Times `checkpoint_bytes` after which the writer itself folds the log.
-const LOG_CHECKPOINTS_MAX: u64 = 4;
+const LOG_CHECKPOINTS_MAX: u64 = 2;
 
 /// Starts a named thread.
 pub(crate) fn spawn(
@@ -174,12 +174,15 @@ fn reconnect_if_needed(db: &mut Db, shared: &Shared) {
 /// Pages of the log a group takes beside its commits.
 const GROUP_PAGES: u64 = 8;
 
+/// Pages of the log a change takes, measured with groups of some hundred.
+const CHANGE_PAGES: u64 = 6;
+
 fn estimated_log_bytes(waiting: &[Waiting]) -> u64 {
     let changes: usize = waiting
         .iter()
         .map(|(commit, _)| commit.changes.len() + commit.audit.len())
         .sum();
-    (GROUP_PAGES + changes as u64) * PAGE_BYTES
+    (GROUP_PAGES + CHANGE_PAGES * changes as u64) * PAGE_BYTES
 }
 
 fn ask(checkpoints: Option<&SyncSender<()>>) {

@@ -359,7 +359,7 @@ impl Run {
         let result = loop {
             let drafts = puts.iter().map(|(_, put)| Draft {
                 key: put.key.clone(),
-                step: Step::Put(Arc::clone(&put.document)),
+                step: Step::PutChecked(Arc::clone(&put.document)),
                 need: put.need.clone(),
                 interaction: Interaction::Update,
             });

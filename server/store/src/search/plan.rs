@@ -673,7 +673,7 @@ fn core_bounds(out: &mut Sql, range: &CoreRange) {
             out,
             &Columns {
                 low: "d.lo",
-                high: "d.hi",
+                high: "(d.lo + (d.len + 1000000))",
             },
             test,
         );
