@@ -86,9 +86,26 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, 0).await
+    }
+
+    /// The same for loading much at once: commits wait for each other, so that each costs less.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open_to_load(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, StoreOptions::LOAD_CHANGES).await
+    }
+
+    async fn open_with(
+        config: Config,
+        http: SocketAddr,
+        group_changes_min: usize,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = system_clock();
         let store = Store::open(StoreOptions {
             unit_conversion: Some(Arc::new(ucum::convert)),
+            group_changes_min,
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;

@@ -51,6 +51,8 @@ pub struct Draft {
 pub enum Step {
     /// The resource becomes this.
     Put(Arc<Document>),
+    /// The same with a document that [`check_resource`] has passed already.
+    PutChecked(Arc<Document>),
     /// The resource is deleted.
     Delete,
 }
@@ -313,7 +315,7 @@ async fn prepare_all(
     currents: Vec<Option<Stored>>,
 ) -> Result<Vec<Prepared>, Failure> {
     let size = |draft: &Draft| match &draft.step {
-        Step::Put(document) => document.text().len(),
+        Step::Put(document) | Step::PutChecked(document) => document.text().len(),
         Step::Delete => 0,
     };
     let bytes: usize = drafts.iter().map(size).sum();

@@ -32,6 +32,9 @@ pub struct StoreOptions {
     pub queue_commits_max: usize,
     /// Commits written in one transaction of the database.
     pub group_commits_max: usize,
+    /// For loading: the writer waits for so many changes before it writes a group, unless none comes for
+    /// [`Self::GROUP_IDLE_MAX`]. 0 writes what is there.
+    pub group_changes_min: usize,
     /// A search that runs longer is stopped.
     pub search_time_max: Duration,
     /// SQLite: page cache of the writer, KiB. Readers use an eighth of it each, beside the memory map.
@@ -55,6 +58,10 @@ impl StoreOptions {
     pub const QUEUE_COMMITS_MAX: usize = 4_096;
     /// Larger groups gain little and make every waiting commit slower.
     pub const GROUP_COMMITS_MAX: usize = 1_024;
+    /// Changes of a group when loading: the pages of an index are written once for many rows.
+    pub const LOAD_CHANGES: usize = 16 * 1024;
+    /// Longest wait for another commit when loading.
+    pub const GROUP_IDLE_MAX: Duration = Duration::from_millis(100);
     /// A person has given up waiting by then.
     pub const SEARCH_TIME_MAX: Duration = Duration::from_secs(20);
     /// 64 MiB.
@@ -77,6 +84,7 @@ impl StoreOptions {
             queue_reads_max: Self::QUEUE_READS_MAX,
             queue_commits_max: Self::QUEUE_COMMITS_MAX,
             group_commits_max: Self::GROUP_COMMITS_MAX,
+            group_changes_min: 0,
             search_time_max: Self::SEARCH_TIME_MAX,
             cache_kib: Self::CACHE_KIB,
             mmap_bytes: Self::MMAP_BYTES,
