@@ -20,8 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
-use crate::config::{Config, ConfigError, Listen};
-use crate::feeds::Feeds;
+use crate::config::{Config, ConfigError};
+use crate::feeds::{Feeds, Transport};
 use crate::http::paging::Signer;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
@@ -45,6 +45,8 @@ pub struct Server {
     pub reads: ReadTrail,
     /// Signs paging links.
     pub signer: Signer,
+    /// What takes HL7 v2 messages.
+    pub feeds: Feeds,
     /// The time.
     pub clock: Clock,
     /// New logical ids.
@@ -87,6 +89,7 @@ impl Server {
             cache: is_cached.then(|| BodyCache::new(config.cache_bytes)),
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
+            feeds: Feeds::default(),
             retry_lane: Mutex::new(()),
             runtime: tokio::runtime::Handle::current(),
             stopping: AtomicBool::new(false),
@@ -212,10 +215,11 @@ pub struct App {
     pub http: SocketAddr,
     /// Where HL7 v2 messages are taken.
     pub mllp: Option<SocketAddr>,
+    /// Where each feed listened at the start, by name.
+    pub feeds: Vec<(String, Transport, SocketAddr)>,
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
-    feeds: Feeds,
 }
 
 impl App {
@@ -244,35 +248,37 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
-        let feeds = match server.config.mllp {
-            Listen::Off => Feeds::none(),
-            Listen::On(address) => {
-                let started = Feeds::start(&server, address).await;
-                started.map_err(|e| StartError::Bind("mllp", address, e))?
-            }
-        };
+        server
+            .feeds
+            .start(&server)
+            .await
+            .map_err(StartError::Feed)?;
+        let feeds = server.feeds.addresses();
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
         let serving = tokio::spawn(running);
         let recorder = Arc::clone(&server);
         let recording = tokio::spawn(async move { recorder.reads.run(&recorder.store).await });
-        tracing::info!(%http, base_url = %server.base_url, mllp = ?feeds.address(), "the server answers");
+        tracing::info!(%http, base_url = %server.base_url, feeds = feeds.len(), "the server answers");
         Ok(Self {
-            mllp: feeds.address(),
+            mllp: feeds
+                .iter()
+                .find(|(name, ..)| *name == server.config.mllp_feed)
+                .map(|(.., address)| *address),
+            feeds,
             server,
             http,
             handle,
             serving,
             recording,
-            feeds,
         })
     }
 
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
-        self.feeds.stop().await;
+        self.server.feeds.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");
@@ -291,6 +297,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An address cannot be listened on: setting, address, reason.
     Bind(&'static str, SocketAddr, String),
+    /// A feed of the settings cannot be started.
+    Feed(String),
     /// The database cannot be opened.
     Store(StoreError),
 }
@@ -305,6 +313,7 @@ impl fmt::Display for StartError {
                     "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
                 )
             }
+            Self::Feed(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, feeds, import, reindex, send, serve, settings};
 use crate::config::Settings;
 
 /// A FHIR R4 server that takes hospital data in and gives it out.
@@ -22,8 +22,10 @@ enum Command {
     Serve(WithSettings),
     /// Load Bundles (JSON) and NDJSON from files and folders
     Import(import::Arguments),
-    /// Send HL7 v2 messages over MLLP and print each acknowledgement
+    /// Send HL7 v2 messages over MLLP, TLS or HTTP and print each acknowledgement
     Send(send::Arguments),
+    /// List, register, change, pause, resume and remove the feeds of a running server
+    Feeds(feeds::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
     /// Make the search index of every resource anew
@@ -62,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Feeds(arguments) => feeds::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Reindex(arguments) => reindex::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

@@ -2,6 +2,7 @@
 //!
 //! Read [`routes`] for every URL, [`write`] for the one way data gets in, [`app`] for start and stop.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cache;

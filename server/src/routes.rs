@@ -9,7 +9,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
+use crate::admin;
 use crate::app::Server;
+use crate::feeds;
 use crate::health;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
@@ -142,6 +144,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
+    .configure(admin::feeds::configure)
+    .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
     .service(openapi::pages())
     .default_service(web::to(|call: Call| {

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod feeds;
 pub mod import;
 pub mod reindex;
 pub mod send;
