@@ -126,7 +126,11 @@ fn operations(type_name: &str) -> Vec<Value> {
         let url = format!("http://hl7.org/fhir/OperationDefinition/{definition}");
         Value::object([("name", text(name)), ("definition", text(url))])
     };
-    let mut all = vec![operation("validate", "Resource-validate")];
+    let lineage = Value::object([
+        ("name", Value::from("lineage")),
+        ("definition", Value::from("urn:stoker:operation:lineage")),
+    ]);
+    let mut all = vec![operation("validate", "Resource-validate"), lineage];
     if everything::OWNERS.contains(&type_name) {
         all.push(operation("everything", &format!("{type_name}-everything")));
     }
