@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::settings::{DeviceSource, MqttBroker};
+
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
 
@@ -87,9 +89,31 @@ pub struct Settings {
     /// Memory for current resources kept ready, in bytes; 0 turns it off
     #[arg(long, env = "STOKER_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
+    /// Matches that one conditional delete removes at most; 1 refuses when several match
+    #[arg(long, env = "STOKER_CONDITIONAL_DELETE_MAX", value_name = "COUNT")]
+    pub conditional_delete_max: Option<usize>,
+    /// Web origins whose pages may call the API, separated by commas; `*` for all, `off` for none
+    /// (default: those of this machine)
+    #[arg(long, env = "STOKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Folder of the files that bulk export writes (default: beside the database)
+    #[arg(long, env = "STOKER_EXPORT_FOLDER", value_name = "FOLDER")]
+    pub export_folder: Option<PathBuf>,
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
+    /// Folder of payload mappings of devices that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_DEVICE_MAPPINGS", value_name = "FOLDER")]
+    pub device_mappings: Option<PathBuf>,
+    /// Ask every sender to `/ingest` for a device token
+    #[arg(long, env = "STOKER_DEVICE_TOKENS_REQUIRED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub device_tokens_required: Option<bool>,
+    /// Senders of device data; in the file only.
+    #[arg(skip)]
+    pub device: Vec<DeviceSource>,
+    /// Brokers of device data; in the file only.
+    #[arg(skip)]
+    pub mqtt: Vec<MqttBroker>,
 }
 
 /// The settings in force.
@@ -137,8 +161,22 @@ pub struct Config {
     pub page_entries_max: usize,
     /// See [`Settings::cache_bytes`].
     pub cache_bytes: u64,
+    /// See [`Settings::conditional_delete_max`].
+    pub conditional_delete_max: usize,
+    /// See [`Settings::cors_origins`]; `None` means those of this machine.
+    pub cors_origins: Option<String>,
+    /// See [`Settings::export_folder`].
+    pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
+    /// See [`Settings::device_mappings`].
+    pub device_mappings: Option<PathBuf>,
+    /// See [`Settings::device_tokens_required`].
+    pub device_tokens_required: bool,
+    /// See [`Settings::device`].
+    pub device: Vec<DeviceSource>,
+    /// See [`Settings::mqtt`].
+    pub mqtt: Vec<MqttBroker>,
 }
 
 impl Default for Config {
@@ -166,7 +204,14 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
+            conditional_delete_max: 1,
+            cors_origins: None,
+            export_folder: None,
             stop_seconds: 30,
+            device_mappings: None,
+            device_tokens_required: false,
+            device: Vec::new(),
+            mqtt: Vec::new(),
         }
     }
 }
@@ -321,10 +366,23 @@ impl Config {
                 .cache_bytes
                 .or(file.cache_bytes)
                 .unwrap_or(default.cache_bytes),
+            conditional_delete_max: given
+                .conditional_delete_max
+                .or(file.conditional_delete_max)
+                .unwrap_or(default.conditional_delete_max),
+            cors_origins: given.cors_origins.or(file.cors_origins),
+            export_folder: given.export_folder.or(file.export_folder),
             stop_seconds: given
                 .stop_seconds
                 .or(file.stop_seconds)
                 .unwrap_or(default.stop_seconds),
+            device_mappings: given.device_mappings.or(file.device_mappings),
+            device_tokens_required: given
+                .device_tokens_required
+                .or(file.device_tokens_required)
+                .unwrap_or(default.device_tokens_required),
+            device: file.device,
+            mqtt: file.mqtt,
         }
     }
 
@@ -354,6 +412,9 @@ impl Config {
             return refuse(
                 "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
             );
+        }
+        if self.conditional_delete_max == 0 {
+            return refuse("`conditional_delete_max` must be at least 1".to_owned());
         }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());

@@ -10,8 +10,8 @@ mod known;
 mod links;
 mod merge;
 mod plan;
-mod provenance;
-mod record;
+pub(crate) mod provenance;
+pub(crate) mod record;
 mod repoint;
 
 use std::sync::Arc;
@@ -172,6 +172,7 @@ impl ServerGateway {
             drafts,
             expects: Vec::new(),
             message: Some(message),
+            ..Plan::default()
         })
     }
 

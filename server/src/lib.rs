@@ -14,6 +14,7 @@ pub mod feeds;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod ingest;
 pub mod interaction;
 pub mod interactions;
 pub mod messages;

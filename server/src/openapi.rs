@@ -19,6 +19,7 @@ use utoipa::openapi::{Content, Required, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::health;
+use crate::ingest::{http, quarantine};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -60,6 +61,15 @@ const FHIR_JSON: &str = "application/fhir+json";
         crate::ehr::admin::source,
         crate::ehr::jwks::all,
         crate::ehr::jwks::one,
+        http::handle,
+        quarantine::list,
+        quarantine::one,
+        quarantine::raw,
+        quarantine::replay,
+        quarantine::set_aside,
+        quarantine::add_token,
+        quarantine::tokens,
+        quarantine::revoke
     )
 )]
 struct Annotated;
