@@ -2,6 +2,7 @@
 
 mod devices;
 mod feeds;
+mod message_state;
 mod messages;
 mod read_back;
 mod rest;
