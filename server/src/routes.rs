@@ -36,6 +36,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            // First, since `$` names no type and no resource.
+            .configure(operation_urls)
             .service(at(
                 "",
                 "GET, HEAD, POST",
@@ -117,7 +119,6 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
             ))
-            .configure(operation_urls)
             .service(at(
                 "/{type}/$validate",
                 "POST",
@@ -161,7 +162,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
-                "/{type}/{id}/*",
+                r"/{type}/{id}/{all:\*}",
                 "GET, HEAD",
                 [
                     on(
