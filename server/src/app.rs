@@ -28,6 +28,7 @@ use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
 use crate::http::cors::{self, Origins};
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::operations::export::Jobs;
 use crate::routes;
@@ -60,6 +61,8 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
     /// Search parameters added to the official ones.
     pub custom: Custom,
     catalogue: Arc<Catalogue>,
@@ -71,6 +74,10 @@ pub struct Server {
     this: Weak<Server>,
     /// The EHR tenants.
     pub tenants: Tenants,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -118,6 +125,9 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
@@ -297,6 +307,7 @@ pub struct App {
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
     feeds: Feeds,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -330,6 +341,9 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
         let feeds = match server.config.mllp {
             Listen::Off => Feeds::none(),
             Listen::On(address) => {
@@ -339,6 +353,11 @@ impl App {
         };
         let tenants = Tenants::start(&server).await;
         tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -354,6 +373,7 @@ impl App {
             serving,
             recording,
             feeds,
+            brokers,
         })
     }
 
@@ -362,6 +382,7 @@ impl App {
         self.server.stopping.store(true, Ordering::Relaxed);
         self.server.tenants.stop();
         self.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::settings::{DeviceSource, MqttBroker};
+
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
 
@@ -100,6 +102,18 @@ pub struct Settings {
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
+    /// Folder of payload mappings of devices that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_DEVICE_MAPPINGS", value_name = "FOLDER")]
+    pub device_mappings: Option<PathBuf>,
+    /// Ask every sender to `/ingest` for a device token
+    #[arg(long, env = "STOKER_DEVICE_TOKENS_REQUIRED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub device_tokens_required: Option<bool>,
+    /// Senders of device data; in the file only.
+    #[arg(skip)]
+    pub device: Vec<DeviceSource>,
+    /// Brokers of device data; in the file only.
+    #[arg(skip)]
+    pub mqtt: Vec<MqttBroker>,
 }
 
 /// The settings in force.
@@ -155,6 +169,14 @@ pub struct Config {
     pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
+    /// See [`Settings::device_mappings`].
+    pub device_mappings: Option<PathBuf>,
+    /// See [`Settings::device_tokens_required`].
+    pub device_tokens_required: bool,
+    /// See [`Settings::device`].
+    pub device: Vec<DeviceSource>,
+    /// See [`Settings::mqtt`].
+    pub mqtt: Vec<MqttBroker>,
 }
 
 impl Default for Config {
@@ -186,6 +208,10 @@ impl Default for Config {
             cors_origins: None,
             export_folder: None,
             stop_seconds: 30,
+            device_mappings: None,
+            device_tokens_required: false,
+            device: Vec::new(),
+            mqtt: Vec::new(),
         }
     }
 }
@@ -350,6 +376,13 @@ impl Config {
                 .stop_seconds
                 .or(file.stop_seconds)
                 .unwrap_or(default.stop_seconds),
+            device_mappings: given.device_mappings.or(file.device_mappings),
+            device_tokens_required: given
+                .device_tokens_required
+                .or(file.device_tokens_required)
+                .unwrap_or(default.device_tokens_required),
+            device: file.device,
+            mqtt: file.mqtt,
         }
     }
 

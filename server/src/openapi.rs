@@ -20,6 +20,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::health;
 use crate::operations::definitions;
+use crate::ingest::{http, quarantine};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -33,6 +34,23 @@ const FHIR_JSON: &str = "application/fhir+json";
         health::live,
         health::ready,
         health::metrics,
+        crate::admin::messages::list::list,
+        crate::admin::messages::list::one,
+        crate::admin::messages::list::raw,
+        crate::admin::messages::act::replay,
+        crate::admin::messages::act::replay_many,
+        crate::admin::messages::act::discard,
+        crate::admin::messages::tryout::preview,
+        crate::admin::messages::regression::run,
+        crate::admin::messages::ledger::loss,
+        crate::admin::messages::ledger::unmapped,
+        crate::admin::messages::reviews::list,
+        crate::admin::messages::reviews::one,
+        crate::admin::messages::reviews::decide,
+        crate::admin::messages::incidents::list,
+        crate::admin::messages::incidents::one,
+        crate::admin::messages::incidents::open,
+        crate::admin::messages::incidents::step,
         crate::ehr::admin::list,
         crate::ehr::admin::register,
         crate::ehr::admin::show,
@@ -44,6 +62,15 @@ const FHIR_JSON: &str = "application/fhir+json";
         crate::ehr::admin::source,
         crate::ehr::jwks::all,
         crate::ehr::jwks::one,
+        http::handle,
+        quarantine::list,
+        quarantine::one,
+        quarantine::raw,
+        quarantine::replay,
+        quarantine::set_aside,
+        quarantine::add_token,
+        quarantine::tokens,
+        quarantine::revoke
     )
 )]
 struct Annotated;

@@ -11,6 +11,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 
 use crate::app::Server;
 use crate::health;
+use crate::ingest;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
@@ -22,7 +23,8 @@ use crate::interactions::{
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::operations::{
-    bulk_import, everything, explain, export, lastn, match_, meta, status, validate,
+    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, status,
+    validate,
 };
 
 /// Longest request id taken over from a client, in characters.
@@ -76,6 +78,16 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::Capabilities, capabilities::handle),
                     on(head(), Interaction::Capabilities, capabilities::handle),
                 ],
+            ))
+            .service(at(
+                "/$convert",
+                "POST",
+                [on(post(), Interaction::Operation, convert::handle)],
+            ))
+            .service(at(
+                "/{type}/{id}/$lineage",
+                "GET",
+                [on(get(), Interaction::Operation, lineage::handle)],
             ))
             .service(at(
                 "/AuditEvent/$trail",
@@ -194,6 +206,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 ],
             )),
     )
+    .configure(ingest::quarantine::routes)
+    .configure(crate::admin::messages::configure)
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))

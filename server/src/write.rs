@@ -77,6 +77,19 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
+    /// Samples of dense series.
+    pub samples: Vec<fhir_store::SeriesSamples>,
+}
+
+/// A plan carried out.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What became of the drafts.
+    pub written: Vec<Written>,
+    /// The message's number.
+    pub message: Option<MessageReceipt>,
+    /// What became of the samples, by series.
+    pub samples: Vec<Vec<fhir_store::SampleFate>>,
 }
 
 /// What became of a draft.
@@ -217,8 +230,8 @@ pub async fn submit_page(
     plan: Plan,
     page: EhrPage,
 ) -> Result<Vec<Written>, Failure> {
-    let (written, _) = carry_out(server, access, plan, Some(page)).await?;
-    Ok(written)
+    let done = carry_out(server, access, plan, Some(page)).await?;
+    Ok(done.written)
 }
 
 /// Carries out one plan, all or nothing, and returns when it is durable.
@@ -230,6 +243,19 @@ pub async fn submit(
     access: &Access,
     plan: Plan,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    let done = submit_all(server, access, plan).await?;
+    Ok((done.written, done.message))
+}
+
+/// The same, with what became of samples.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn submit_all(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+) -> Result<Done, Failure> {
     carry_out(server, access, plan, None).await
 }
 
@@ -238,7 +264,7 @@ async fn carry_out(
     access: &Access,
     plan: Plan,
     page: Option<EhrPage>,
-) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+) -> Result<Done, Failure> {
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
     }
@@ -270,7 +296,14 @@ async fn carry_out(
     });
     let audit: Vec<_> = audit.collect();
     let prepared = prepare_all(server, plan.drafts, currents).await?;
-    commit(server, prepared, audit, plan.expects, plan.message, page).await
+    let commit_parts = Commit {
+        expects: plan.expects,
+        changes: Vec::with_capacity(prepared.len()),
+        audit,
+        message: plan.message,
+        samples: plan.samples,
+    };
+    commit(server, prepared, commit_parts, page).await
 }
 
 /// Prepares the drafts, on another thread when there is much to do.
@@ -311,34 +344,31 @@ async fn prepare_all(
 async fn commit(
     server: &Arc<Server>,
     prepared: Vec<Prepared>,
-    audit: Vec<fhir_store::AuditRecord>,
-    expects: Vec<Expectation>,
-    message: Option<MessageRecord>,
+    mut commit: Commit,
     page: Option<EhrPage>,
-) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
-    let mut changes = Vec::with_capacity(prepared.len());
+) -> Result<Done, Failure> {
     let mut written = Vec::with_capacity(prepared.len());
     // For every change, where it stands in `written`.
     let mut places = Vec::with_capacity(prepared.len());
     for item in prepared {
         if let Some(change) = item.change {
-            changes.push(change);
+            commit.changes.push(change);
             places.push(written.len());
         }
         written.push(item.written);
     }
-    if changes.is_empty() && message.is_none() && page.is_none() {
-        audit
+    let is_empty =
+        commit.changes.is_empty() && commit.message.is_none() && commit.samples.is_empty();
+    if is_empty && page.is_none() {
+        commit
+            .audit
             .into_iter()
             .for_each(|record| server.reads.push(record));
-        return Ok((written, None));
+        return Ok(Done {
+            written,
+            ..Done::default()
+        });
     }
-    let commit = Commit {
-        expects,
-        changes,
-        audit,
-        message,
-    };
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
@@ -347,20 +377,29 @@ async fn commit(
             Some(page) => store.commit_page(commit, page).await?,
             None => store.commit(commit).await?,
         };
-        let Committed { results, message } = done;
+        let Committed {
+            results,
+            message,
+            samples,
+        } = done;
         let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
             };
             item.version = Some(result);
+            task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";
         }
         if has_params {
             custom::refresh_soon(&task_server);
         }
-        Ok::<_, CommitError>((written, message))
+        Ok::<_, CommitError>(Done {
+            written,
+            message,
+            samples,
+        })
     });
     match task.await {
         Ok(Ok(done)) => Ok(done),

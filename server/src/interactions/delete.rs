@@ -123,7 +123,7 @@ pub async fn perform_conditional(
         let plan = Plan {
             drafts: keys.iter().map(draft).collect(),
             expects: vec![found.expectation()],
-            message: None,
+            ..Plan::default()
         };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));

@@ -163,7 +163,7 @@ async fn plan(
         Plan {
             drafts,
             expects,
-            message: None,
+            ..Plan::default()
         },
         slots,
     ))

@@ -21,6 +21,7 @@ mod message;
 mod open;
 mod options;
 mod read;
+mod sample;
 mod search;
 mod shared;
 mod sql;
@@ -48,6 +49,7 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;
 pub use text::TextWords;

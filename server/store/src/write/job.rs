@@ -10,6 +10,7 @@ use crate::ehr::PreparedPage;
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::message::MessageRecord;
+use crate::sample::PreparedSeries;
 use crate::shared::Shared;
 
 /// A change with its body packed.
@@ -40,6 +41,7 @@ pub(crate) struct PreparedCommit {
     pub(crate) message: Option<PreparedMessage>,
     /// The page of an EHR walk that brought it.
     pub(crate) page: Option<PreparedPage>,
+    pub(crate) samples: Vec<PreparedSeries>,
 }
 
 /// Level for raw messages: they are kept for years and read rarely.
@@ -60,7 +62,10 @@ impl PreparedCommit {
             .map(|change| prepared(shared, change))
             .collect();
         let message = commit.message.map(prepared_message).transpose()?;
+        let samples = commit.samples.into_iter();
+        let samples = samples.map(|series| PreparedSeries::new(shared, series));
         Ok(Self {
+            samples: samples.collect(),
             expects: commit.expects,
             changes,
             audit: commit.audit,

@@ -125,6 +125,8 @@ fn show_test(test: &ValueTest) -> String {
         ValueTest::String(StringTest::StartsWith(text)) => format!("'{text}'.."),
         ValueTest::String(StringTest::Contains(text)) => format!("..'{text}'.."),
         ValueTest::String(StringTest::Exact(text)) => format!("'{text}'"),
+        ValueTest::String(StringTest::Equals(text)) => format!("='{text}'"),
+        ValueTest::String(StringTest::EndsWith(text)) => format!("..'{text}'"),
         ValueTest::Date(test) => show_date(test),
         ValueTest::Number(test) => show_range(test),
         ValueTest::Quantity(test) => {
