@@ -16,7 +16,7 @@ use fhir_core::ids::ResourceKey;
 use fhir_core::index::{Context, Extractor, IndexEntry};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::ValueRef;
-use fhir_core::search::codes::{self, Codes};
+use fhir_core::terminology::Catalogue;
 use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -67,6 +67,7 @@ pub struct Server {
     pub messages: crate::messages::Shared,
     /// Search parameters added to the official ones.
     pub custom: Custom,
+    catalogue: Arc<Catalogue>,
     statement: RwLock<Option<Bytes>>,
     /// Bulk exports.
     pub exports: Jobs,
@@ -113,6 +114,9 @@ impl Server {
         .await?;
         let server = Self::with_store(config, http, store, clock, random_ids());
         // Definitions whose index is complete are there at once; others are indexed first, without holding up the start.
+        if let Err(error) = custom::load(&server).await {
+            tracing::error!(%error, "added search parameters cannot be taken up");
+        }
         custom::refresh_soon(&server);
         Ok(server)
     }
@@ -132,6 +136,7 @@ impl Server {
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             custom: Custom::default(),
+            catalogue: Arc::default(),
             statement: RwLock::default(),
             words_lane: Arc::default(),
             exports: Jobs::new(export_folder(&config)),
@@ -207,8 +212,8 @@ impl Server {
     }
 
     /// What is known of value sets and code systems.
-    pub fn codes(&self) -> &dyn Codes {
-        &codes::Required
+    pub fn codes(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue)
     }
 
     /// Whether the server has begun to stop.

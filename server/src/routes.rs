@@ -40,6 +40,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            // First, since `$` names no type and no resource.
+            .configure(operation_urls)
             .service(at(
                 "",
                 "GET, HEAD, POST",
@@ -131,7 +133,6 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
             ))
-            .configure(operation_urls)
             .service(at(
                 "/{type}/$validate",
                 "POST",
@@ -175,7 +176,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
-                "/{type}/{id}/*",
+                r"/{type}/{id}/{all:\*}",
                 "GET, HEAD",
                 [
                     on(
