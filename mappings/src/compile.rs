@@ -577,12 +577,14 @@ impl<'e> Compiler<'e> {
                 when: None,
                 key: Vec::new(),
                 issue: None,
+                weak: false,
             };
             for (key, value) in item.map().unwrap_or_default() {
                 match key.text.as_str() {
                     "each" => way.each = self.path(value),
                     "when" => way.when = self.condition(value),
                     "issue" => way.issue = self.issue(value),
+                    "weak" => way.weak = value.text() == Some("true"),
                     "key" => {
                         way.key = value
                             .each()
@@ -592,7 +594,7 @@ impl<'e> Compiler<'e> {
                     }
                     other => self.error(
                         key.line,
-                        format!("identity has no `{other}`: each, when, key, issue"),
+                        format!("identity has no `{other}`: each, when, key, issue, weak"),
                     ),
                 }
             }

@@ -4,7 +4,7 @@
 
 use fhir_core::json::Value;
 
-use crate::output::{Code, Write};
+use crate::output::{ActionKind, Code, Others, Write};
 use crate::path::{Notation, Path};
 use crate::script::Script;
 use crate::source::SegmentId;
@@ -18,8 +18,45 @@ pub(crate) struct MessageMapping {
     pub input: Notation,
     pub select: Vec<SelectRow>,
     pub rules: Vec<Rule>,
+    pub actions: Vec<ActionRule>,
     pub ignored: Vec<Path>,
     pub tests: Vec<TestCase>,
+}
+
+/// What a mapping says about identities, beside resources.
+#[derive(Debug)]
+pub(crate) struct ActionRule {
+    pub kind: ActionKind,
+    pub each: RuleEach,
+    pub when: Option<Condition>,
+    pub what: Option<Made>,
+    pub from: Option<Made>,
+    pub into: Made,
+    pub revision: Vec<Path>,
+}
+
+/// A resource that a rule made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub rule: Box<str>,
+    /// The first of the message, instead of the last before the place.
+    pub first: bool,
+}
+
+/// A list merged item by item.
+#[derive(Debug)]
+pub(crate) struct Keeps {
+    pub when: Option<Condition>,
+    pub element: Box<str>,
+    pub key: Box<str>,
+    pub others: Others,
+}
+
+/// Elements an event takes back.
+#[derive(Debug)]
+pub(crate) struct Clears {
+    pub when: Option<Condition>,
+    pub elements: Vec<Box<str>>,
 }
 
 /// A message type and event a mapping takes.
@@ -41,7 +78,15 @@ pub(crate) struct Rule {
     pub identity: Vec<Way>,
     /// First whose condition holds; the last has none.
     pub write: Vec<(Option<Condition>, Write)>,
+    /// True when the resource is only spoken about, by an action or a reference, and never written.
+    pub refers: bool,
     pub repeated: Repeated,
+    /// True when a place that names no resource is passed over with an issue instead of refusing the message.
+    pub unnamed_skips: bool,
+    /// Where the source's own time stands; MSH-7 when empty.
+    pub revision: Vec<Path>,
+    pub keeps: Vec<Keeps>,
+    pub clears: Vec<Clears>,
 }
 
 /// What a rule writes.
@@ -80,6 +125,8 @@ pub(crate) struct Way {
     pub when: Option<Condition>,
     pub key: Vec<KeyPart>,
     pub issue: Option<Code>,
+    /// True when the identifier may be several people's, so that it is no alias of anybody.
+    pub weak: bool,
 }
 
 #[derive(Debug)]
@@ -281,5 +328,7 @@ pub(crate) struct TestCase {
     pub settings: Vec<(Box<str>, Box<str>)>,
     pub output: Vec<Value>,
     pub issues: Option<Vec<Box<str>>>,
+    /// `merge Patient[1] into Patient[0]`, numbers counting the resources that come out.
+    pub actions: Option<Vec<Box<str>>>,
     pub unread: Option<Vec<Box<str>>>,
 }

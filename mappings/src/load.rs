@@ -2,17 +2,12 @@
 //!
 //! Left out on purpose: what stands under `emit`; see [`crate::compile`].
 
-use conformance::Definitions;
 use fhir_core::json::{Map, Number, Value};
 
 use crate::compile::{Compiler, Environment};
 use crate::error::{LoadError, LoadErrors};
-use crate::language::{
-    Body, MessageMapping, Repeated, Rule, RuleEach, SelectRow, TestCase, TypeTemplate, Use,
-};
-use crate::output::Write;
+use crate::language::{MessageMapping, SelectRow, TestCase, TypeTemplate};
 use crate::path::{Base, Notation, Path};
-use crate::source::SegmentId;
 use crate::yaml::{Key, Kind, Node};
 
 /// What a file is, by its first key.
@@ -165,6 +160,7 @@ pub(crate) fn mapping(
         input: notation,
         select: Vec::new(),
         rules: Vec::new(),
+        actions: Vec::new(),
         ignored: Vec::new(),
         tests: Vec::new(),
     };
@@ -183,20 +179,28 @@ pub(crate) fn mapping(
             }
             "rules" => {
                 for item in value.each() {
-                    if let Some(rule) = rule(&mut compiler, templates, &mapping.rules, item) {
+                    if let Some(rule) =
+                        crate::load_rule::rule(&mut compiler, templates, &mapping.rules, item)
+                    {
                         mapping.rules.push(rule);
                     }
                 }
             }
             "ignored" => mapping.ignored = ignored(&mut compiler, value),
             "tests" => mapping.tests = tests(&mut compiler, value),
+            "actions" => {}
             other => unknown(
                 &mut compiler,
                 key,
                 other,
-                "mapping, version, input, comment, select, rules, ignored, tests",
+                "mapping, version, input, comment, select, rules, actions, ignored, tests",
             ),
         }
+    }
+    // After the rules, wherever they stand: actions name what rules made.
+    for item in node.get("actions").map(Node::each).unwrap_or_default() {
+        let action = crate::load_rule::action(&mut compiler, &mapping.rules, item);
+        mapping.actions.extend(action);
     }
     if mapping.rules.is_empty() || mapping.select.is_empty() {
         compiler.error(node.line, "a mapping has `select` and at least one rule");
@@ -227,159 +231,6 @@ fn select(compiler: &mut Compiler<'_>, node: &Node) -> Option<SelectRow> {
     row
 }
 
-fn rule(
-    compiler: &mut Compiler<'_>,
-    templates: &[TypeTemplate],
-    before: &[Rule],
-    node: &Node,
-) -> Option<Rule> {
-    let name: Box<str> = node
-        .get("rule")
-        .and_then(Node::text)
-        .unwrap_or_default()
-        .into();
-    let mut rule = Rule {
-        name,
-        each: RuleEach::Source,
-        when: None,
-        body: Body::Inline(Default::default()),
-        resource_type: "".into(),
-        identity: Vec::new(),
-        write: Vec::new(),
-        repeated: Repeated::Distinct,
-    };
-    let own_uses = compiler.uses.len();
-    for (key, value) in node.map().unwrap_or_default() {
-        let text = value.text().unwrap_or_default();
-        match key.text.as_str() {
-            "rule" | "comment" | "emit" | "type" => {}
-            "each" => rule.each = rule_each(compiler, value)?,
-            "when" => rule.when = compiler.condition(value),
-            "resource" => match templates.iter().position(|t| &*t.name == text) {
-                Some(index) => rule.body = Body::Type(index),
-                None => compiler.error(value.line, format!("there is no template `{text}`")),
-            },
-            "identity" => rule.identity = compiler.identity(value),
-            "write" => {
-                rule.write = value
-                    .each()
-                    .iter()
-                    .filter_map(|w| write(compiler, w))
-                    .collect()
-            }
-            "repeated" => match text {
-                "same" => rule.repeated = Repeated::Same,
-                "distinct" => rule.repeated = Repeated::Distinct,
-                _ => compiler.error(value.line, "`repeated` is same or distinct"),
-            },
-            other => unknown(
-                compiler,
-                key,
-                other,
-                "rule, comment, each, when, resource, type, emit, identity, write, repeated",
-            ),
-        }
-    }
-    finish_rule(compiler, templates, before, node, rule, own_uses)
-}
-
-fn finish_rule(
-    compiler: &mut Compiler<'_>,
-    templates: &[TypeTemplate],
-    before: &[Rule],
-    node: &Node,
-    mut rule: Rule,
-    own_uses: usize,
-) -> Option<Rule> {
-    if let (Some(emit), Some(resource_type)) =
-        (node.get("emit"), node.get("type").and_then(Node::text))
-    {
-        let body = compiler.object(emit, resource_type, resource_type);
-        rule.body = Body::Inline(compiler.complete(body, emit.line, resource_type, resource_type));
-        rule.resource_type = resource_type.into();
-    }
-    let mut uses = compiler.uses.split_off(own_uses);
-    if let Body::Type(index) = rule.body
-        && let Some(template) = templates.get(index)
-    {
-        rule.resource_type = template.target.clone();
-        uses.extend(
-            template
-                .uses
-                .iter()
-                .map(|(used, _)| (used.clone(), node.line)),
-        );
-    } else if rule.identity.is_empty() {
-        compiler.error(
-            node.line,
-            "`identity` is missing: what makes the resource this one and no other",
-        );
-    }
-    for (used, line) in uses {
-        if let Use::Rule(name) = used
-            && !before.iter().any(|r| r.name == name)
-        {
-            compiler.error(
-                line,
-                format!("`$reference: {name}` needs a rule `{name}` before this one"),
-            );
-        }
-    }
-    if Definitions::r4()
-        .resource_type(&rule.resource_type)
-        .is_none()
-    {
-        compiler.error(
-            node.line,
-            "a rule has `resource: SEGMENT[Type]`, or `type` and `emit`, for an R4 resource type",
-        );
-    }
-    if rule.write.is_empty() || rule.write.last().is_some_and(|(when, _)| when.is_some()) {
-        compiler.error(
-            node.line,
-            "`write` is missing or its last row has a condition: merge, create or replace",
-        );
-    }
-    if rule.name.is_empty() || before.iter().any(|r| r.name == rule.name) {
-        compiler.error(node.line, "a rule has a name of its own");
-    }
-    Some(rule)
-}
-
-fn rule_each(compiler: &mut Compiler<'_>, node: &Node) -> Option<RuleEach> {
-    if compiler.notation == Notation::Json {
-        return compiler.path(node).map(RuleEach::Path);
-    }
-    let id = SegmentId::parse(node.text().unwrap_or_default());
-    if id.is_none() {
-        compiler.error(node.line, "`each` is a segment: PID");
-    }
-    id.map(RuleEach::Segment)
-}
-
-fn write(
-    compiler: &mut Compiler<'_>,
-    node: &Node,
-) -> Option<(Option<crate::language::Condition>, Write)> {
-    let (when, word) = match node.map() {
-        Some(_) => (node.get("when"), node.get("as").and_then(Node::text)),
-        None => (None, node.text()),
-    };
-    let write = match word.unwrap_or_default() {
-        "merge" => Write::Merge,
-        "create" => Write::Create,
-        "replace" => Write::Replace,
-        _ => {
-            compiler.error(
-                node.line,
-                "`write` is merge, create or replace, or {when: CONDITION, as: …}",
-            );
-            return None;
-        }
-    };
-    Some((when.and_then(|w| compiler.condition(w)), write))
-}
-
 /// `ignored: {PID-1: why}`: read by nobody, and on purpose.
 fn ignored(compiler: &mut Compiler<'_>, node: &Node) -> Vec<Path> {
     let mut paths = Vec::new();
@@ -408,6 +259,7 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
             settings: Vec::new(),
             output: Vec::new(),
             issues: None,
+            actions: None,
             unread: None,
         };
         let words = |n: &Node| {
@@ -429,12 +281,13 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
                 }
                 "out" => case.output = value.each().iter().map(plain_value).collect(),
                 "issues" => case.issues = Some(words(value)),
+                "actions" => case.actions = Some(words(value)),
                 "unread" => case.unread = Some(words(value)),
                 other => unknown(
                     compiler,
                     key,
                     other,
-                    "name, in, settings, out, issues, unread",
+                    "name, in, settings, out, issues, actions, unread",
                 ),
             }
         }
@@ -447,7 +300,7 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
 }
 
 /// YAML as JSON by YAML's core schema, digits kept.
-fn plain_value(node: &Node) -> Value {
+pub(crate) fn plain_value(node: &Node) -> Value {
     match &node.kind {
         Kind::List(items) => Value::Array(items.iter().map(plain_value).collect()),
         Kind::Map(members) => Value::Object(
@@ -465,6 +318,6 @@ fn plain_value(node: &Node) -> Value {
     }
 }
 
-fn unknown(compiler: &mut Compiler<'_>, key: &Key, name: &str, known: &str) {
+pub(crate) fn unknown(compiler: &mut Compiler<'_>, key: &Key, name: &str, known: &str) {
     compiler.error(key.line, format!("there is no `{name}` here: {known}"));
 }

@@ -22,11 +22,10 @@ fn run(message: &str, settings: &[(&str, &str)]) -> (SourceTree, Result<Output, 
         context.set(name, value).expect("a setting");
     }
     let source = SourceTree::Hl7v2(sample::segments(message).expect("a sample"));
-    let (code, trigger) = if message.contains("ORU^R01") {
-        ("ORU", "R01")
-    } else {
-        ("ADT", "A08")
-    };
+    let msh_9 = message.split('|').nth(8).unwrap_or_default();
+    let mut parts = msh_9.split('^');
+    let code = parts.next().unwrap_or_default();
+    let trigger = parts.next().filter(|t| !t.is_empty()).unwrap_or("A08");
     let mapping = library()
         .mapping_for(&Select::Hl7v2 {
             code,
@@ -685,4 +684,41 @@ tests:
         mapping.run(&hl7, &Context::default()),
         Err(MapError::WrongInput { .. })
     ));
+}
+
+/// Verifies: SRS-110, RC-110
+#[test]
+fn a_merge_names_the_ids_of_the_resources_of_other_messages() {
+    let head = "MSH|^~\\&|ADT|NORTH|||20240301120000+0100||";
+    let id_of = |number: &str| {
+        let text =
+            format!("{head}ADT^A04|M|P|2.5\rPID|1||{number}^^^NORTH&1.2.3&ISO^MR||Example^Anna\r");
+        result(&text).resources[0].identity.clone()
+    };
+    let text = format!(
+        "{head}ADT^A40|M|P|2.5\rEVN||20240301115900\rPID|1||4711^^^NORTH&1.2.3&ISO^MR||Example^Anna\r\
+         MRG|P9^^^SOUTH&1.2.4&ISO^PI~4712^^^NORTH&1.2.3&ISO^MR\r"
+    );
+    let output = result(&text);
+    let [action] = output.actions.as_slice() else {
+        panic!("one action: {:?}", output.actions)
+    };
+    assert_eq!(action.kind, crate::ActionKind::Merge);
+    assert_eq!(action.into.id, id_of("4711").id);
+    assert_eq!(
+        action.from.as_ref().expect("the loser").id,
+        id_of("4712").id
+    );
+    assert_eq!(action.from_aliases.len(), 1);
+    assert_eq!(action.from_identifiers.len(), 2);
+    let revision = action.revision.as_ref().expect("EVN-2");
+    assert_eq!(&*revision.changed.earliest, "2024-03-01T10:59:00.000000Z");
+}
+
+/// Verifies: SRS-110, RC-110
+#[test]
+fn a_merge_that_names_no_loser_is_refused() {
+    let text = "MSH|^~\\&|ADT|NORTH|||20240301120000+0100||ADT^A40|M|P|2.5\r\
+                PID|1||4711^^^NORTH&1.2.3&ISO^MR||Example^Anna\rMRG|\"\"\r";
+    assert!(run(text, &[]).1.is_err());
 }

@@ -137,6 +137,7 @@ impl ServerGateway {
             stored,
             &produced.value,
             &produced.cleared,
+            &produced.lists,
         );
         // The merge is right for this version only.
         let need = Need::Snapshot(current.version);
@@ -250,6 +251,7 @@ fn record(
         reason,
         issues_json: issues_json(intake),
         made,
+        bookkeeping: fhir_store::Bookkeeping::default(),
     }
 }
 
@@ -293,8 +295,15 @@ fn answer(receipt: Option<MessageReceipt>) -> Receipt {
         };
     };
     let outcome = match receipt.state {
-        MessageState::Processed | MessageState::Warnings => Outcome::Processed,
-        MessageState::Refused => refused(receipt.reason.as_deref().unwrap_or_default()),
+        MessageState::Processed
+        | MessageState::Warnings
+        | MessageState::Parked
+        | MessageState::Replayed
+        | MessageState::Received
+        | MessageState::Superseded => Outcome::Processed,
+        MessageState::Refused | MessageState::Discarded => {
+            refused(receipt.reason.as_deref().unwrap_or_default())
+        }
     };
     Receipt {
         message_id: receipt.id.to_string(),

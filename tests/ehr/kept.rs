@@ -52,7 +52,7 @@ pub async fn open() -> Arc<Kept> {
 fn wait<T: Send>(work: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let runtime = || tokio::runtime::Builder::new_current_thread().build();
-        let thread = scope.spawn(|| runtime().unwrap().block_on(work));
+        let thread = scope.spawn(move || runtime().unwrap().block_on(work));
         thread.join().unwrap()
     })
 }

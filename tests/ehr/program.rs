@@ -367,7 +367,7 @@ fn a_withdrawn_scope_is_a_named_gap() {
     ground.assert_equal(&mut server.client);
 }
 
-/// Verifies: SRS-203
+/// Verifies: SRS-203, RC-203
 #[test]
 fn tenants_of_the_folder_run_on_their_schedule_and_cannot_be_removed() {
     let ground = Ground::new(Vendor::Epic, 1, 5, 0);
@@ -398,7 +398,7 @@ fn tenants_of_the_folder_run_on_their_schedule_and_cannot_be_removed() {
     );
 }
 
-/// Verifies: SRS-203
+/// Verifies: SRS-203, RC-203
 #[test]
 fn a_file_that_cannot_be_used_is_refused_with_its_line() {
     let ground = Ground::new(Vendor::Epic, 1, 1, 0);

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
   test                             set up, then run every check and test
+  clients                          only the checks by independent clients, on the built server
   codegen [--check] [--source DIR] tables of the FHIR definitions
   tidy                             house rules
   trace [--check]                  requirements, risk controls and tests
@@ -37,6 +38,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test"] => test::run(),
+        ["clients"] => test::run_clients(),
         ["codegen"] => codegen::run(None, false),
         ["codegen", "--check"] => codegen::run(None, true),
         ["codegen", "--source", folder] => codegen::run(Some(PathBuf::from(folder)), false),

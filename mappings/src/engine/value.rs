@@ -279,7 +279,8 @@ impl<'a> Run<'a> {
             .iter()
             .rev()
             .find(|m| m.rule == rule && m.segment <= here);
-        made.map(|m| m.reference.clone())
+        made.and_then(|m| self.at(m.slot))
+            .map(|produced| produced.identity.reference())
     }
 }
 

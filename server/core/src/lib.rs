@@ -13,6 +13,7 @@ pub mod issue;
 pub mod json;
 pub mod patch;
 pub mod response;
+pub mod sample;
 pub mod search;
 pub mod summary;
 pub mod validate;

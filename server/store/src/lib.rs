@@ -7,8 +7,12 @@ mod audit;
 mod body;
 mod catalog;
 mod db;
+mod device;
 mod ehr;
 mod error;
+mod feed;
+mod feed_log;
+mod feed_state;
 mod hash;
 mod index;
 mod log;
@@ -29,10 +33,16 @@ mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use device::DeviceToken;
 pub use ehr::{
     EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
 };
 pub use error::{CommitError, StoreError};
+pub use feed::FeedRow;
+pub use feed_state::{
+    Alias, AliasKind, Bookkeeping, Incident, IncidentStep, KnownIdentities, KnownRevision, LossRow,
+    MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
+};
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};

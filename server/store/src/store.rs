@@ -1,5 +1,7 @@
 //! The store: one value for both databases.
 
+mod messages;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -245,7 +247,7 @@ impl Store {
         filter: MessageFilter,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        self.on_reader(move |reader| log::messages(reader.db, &filter, limit))
+        self.on_reader(move |reader| log::messages(reader.db, reader.shared.hasher, &filter, limit))
             .await
     }
 

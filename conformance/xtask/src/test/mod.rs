@@ -2,6 +2,7 @@
 //!
 //! Leaves out benchmarks and security advisories.
 
+mod clients;
 mod postgres;
 
 use std::process::Command;
@@ -81,6 +82,17 @@ pub fn run() -> Result<(), String> {
         }
         cargo_step(&mut command)
     });
+    summary.independent_clients();
+    summary.finish()
+}
+
+/// Only the checks by independent clients, on the server built before.
+///
+/// # Errors
+/// When one failed.
+pub fn run_clients() -> Result<(), String> {
+    let mut summary = Summary::default();
+    summary.independent_clients();
     summary.finish()
 }
 
@@ -98,6 +110,22 @@ impl Summary {
                 self.lines.push(format!("FAILED   {name} ({seconds} s)"));
             }
         }
+    }
+
+    fn independent_clients(&mut self) {
+        let mut clients = match clients::install() {
+            Ok(clients) => clients,
+            Err(reason) => {
+                let line = format!("independent clients (python3 with venv, PyPI): {reason}");
+                self.not_run.push(line);
+                return;
+            }
+        };
+        if let Err(reason) = clients.install_node() {
+            let line = format!("fhir-kit-client and fhirpath.js (node, npm): {reason}");
+            self.not_run.push(line);
+        }
+        self.step("independent clients", || clients.check());
     }
 
     fn finish(&self) -> Result<(), String> {

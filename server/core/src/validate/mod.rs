@@ -3,6 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/validation.html>. Here: structure, cardinality, value formats and required codes. Left
 //! out: profiles, invariants, slicing and other bindings.
 
+pub mod narrative;
 mod place;
 mod primitive;
 mod reference;

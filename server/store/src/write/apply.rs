@@ -356,7 +356,7 @@ impl Transaction<'_> {
         self.db.run(sql).map(|_| ())
     }
 
-    fn write_audit(
+    pub(crate) fn write_audit(
         &mut self,
         record: &AuditRecord,
         version: Option<VersionId>,

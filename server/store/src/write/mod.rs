@@ -2,6 +2,7 @@
 //! has made the group durable.
 
 mod apply;
+pub(crate) mod feed_state;
 mod group;
 mod insert;
 mod job;
