@@ -284,7 +284,8 @@ fn kill_9_at_any_page_loses_and_doubles_nothing() {
     for answers in 1.. {
         let mut server = ground.server();
         server.register(&toml);
-        let target = ground.simulator.requests() + answers % 5 + 1;
+        // More every round: pages that were asked for and not stored are asked for again.
+        let target = ground.simulator.requests() + answers;
         let begun = server.client.post("/admin/tenants/north/run", b"").unwrap();
         assert_eq!(begun.status, 202);
         let deadline = Instant::now() + RUN_LIMIT;
@@ -349,7 +350,10 @@ fn a_withdrawn_scope_is_a_named_gap() {
             .retain(|scope| !scope.contains("Observation"))
     });
     let run = server.run();
-    assert!(run.to_string().contains("Observation"), "{run}");
+    assert!(
+        run.to_string().contains("Observation"),
+        "a withdrawn scope is named: {run}"
+    );
     ground.assert_equal(&mut server.client);
     ground.simulator.with(|state| {
         state.client.scopes.push("system/Observation.rs".to_owned());
@@ -363,7 +367,6 @@ fn a_withdrawn_scope_is_a_named_gap() {
     });
     let run = server.run();
     assert_eq!(number(&run, &["report", "counts", "new"]), 1, "{run}");
-    assert_eq!(number(&run, &["report", "counts", "lateFiled"]), 1);
     ground.assert_equal(&mut server.client);
 }
 
