@@ -216,7 +216,6 @@ impl Ingest {
             issues,
             unread: Vec::new(),
             unread_count: 0,
-            actions: Vec::new(),
             disposition,
         };
         Prepared {
