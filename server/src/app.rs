@@ -21,8 +21,10 @@ use tokio::task::JoinHandle;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
+use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
 use crate::source::{Clock, IdSource, random_ids, system_clock};
@@ -53,6 +55,14 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
+    /// The EHR tenants.
+    pub tenants: Tenants,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -105,7 +115,11 @@ impl Server {
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
+            tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
             config,
             base_url,
@@ -233,6 +247,7 @@ pub struct App {
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
     feeds: Feeds,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -261,6 +276,9 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
         let feeds = match server.config.mllp {
             Listen::Off => Feeds::none(),
             Listen::On(address) => {
@@ -268,6 +286,13 @@ impl App {
                 started.map_err(|e| StartError::Bind("mllp", address, e))?
             }
         };
+        let tenants = Tenants::start(&server).await;
+        tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -283,13 +308,16 @@ impl App {
             serving,
             recording,
             feeds,
+            brokers,
         })
     }
 
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
+        self.server.tenants.stop();
         self.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

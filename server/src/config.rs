@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingest::settings::{DeviceSource, MqttBroker};
+
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
 
@@ -54,6 +56,9 @@ pub struct Settings {
     /// Folder of mappings that add to or replace the ones inside the program
     #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
     pub mappings: Option<PathBuf>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -87,6 +92,18 @@ pub struct Settings {
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
+    /// Folder of payload mappings of devices that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_DEVICE_MAPPINGS", value_name = "FOLDER")]
+    pub device_mappings: Option<PathBuf>,
+    /// Ask every sender to `/ingest` for a device token
+    #[arg(long, env = "STOKER_DEVICE_TOKENS_REQUIRED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub device_tokens_required: Option<bool>,
+    /// Senders of device data; in the file only.
+    #[arg(skip)]
+    pub device: Vec<DeviceSource>,
+    /// Brokers of device data; in the file only.
+    #[arg(skip)]
+    pub mqtt: Vec<MqttBroker>,
 }
 
 /// The settings in force.
@@ -112,6 +129,8 @@ pub struct Config {
     pub mllp_id_namespace: Option<String>,
     /// See [`Settings::mappings`].
     pub mappings: Option<PathBuf>,
+    /// See [`Settings::tenants`].
+    pub tenants: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
@@ -134,6 +153,14 @@ pub struct Config {
     pub cache_bytes: u64,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
+    /// See [`Settings::device_mappings`].
+    pub device_mappings: Option<PathBuf>,
+    /// See [`Settings::device_tokens_required`].
+    pub device_tokens_required: bool,
+    /// See [`Settings::device`].
+    pub device: Vec<DeviceSource>,
+    /// See [`Settings::mqtt`].
+    pub mqtt: Vec<MqttBroker>,
 }
 
 impl Default for Config {
@@ -149,6 +176,7 @@ impl Default for Config {
             mllp_default_authority: None,
             mllp_id_namespace: None,
             mappings: None,
+            tenants: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
@@ -161,6 +189,10 @@ impl Default for Config {
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
             stop_seconds: 30,
+            device_mappings: None,
+            device_tokens_required: false,
+            device: Vec::new(),
+            mqtt: Vec::new(),
         }
     }
 }
@@ -283,6 +315,7 @@ impl Config {
             mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
+            tenants: given.tenants.or(file.tenants),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given
                 .insecure_open
@@ -318,6 +351,13 @@ impl Config {
                 .stop_seconds
                 .or(file.stop_seconds)
                 .unwrap_or(default.stop_seconds),
+            device_mappings: given.device_mappings.or(file.device_mappings),
+            device_tokens_required: given
+                .device_tokens_required
+                .or(file.device_tokens_required)
+                .unwrap_or(default.device_tokens_required),
+            device: file.device,
+            mqtt: file.mqtt,
         }
     }
 

@@ -42,6 +42,7 @@ impl Feeds {
             None => Library::embedded(),
         };
         let pipeline = Pipeline::new(feed, library.map_err(|errors| errors.to_string())?);
+        server.messages.register(pipeline.clone())?;
         let listener = Settings {
             address,
             ..Settings::default()

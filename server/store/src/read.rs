@@ -12,6 +12,7 @@ use crate::api::{
 };
 use crate::db::{Db, Engine, Match};
 use crate::error::StoreError;
+use crate::sample;
 use crate::search::{COLUMNS, Found, Searcher};
 use crate::shared::Shared;
 use crate::sql::Sql;
@@ -80,7 +81,7 @@ impl Reader<'_> {
         result.and_then(|value| ended.map(|()| value))
     }
 
-    fn stored(&mut self, row: Match) -> Result<Stored, StoreError> {
+    pub(crate) fn stored(&mut self, row: Match) -> Result<Stored, StoreError> {
         let damaged =
             || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
         let number = u16::try_from(row.signed_type.abs() - 1).map_err(|_| damaged())?;
@@ -121,9 +122,10 @@ impl Reader<'_> {
     }
 
     pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Option<Stored>, StoreError> {
-        let row = self.db.current(self.shared.hasher.resource(key))?;
-        let found = row.map(|row| self.stored(row)).transpose()?;
-        Ok(found.filter(|stored| stored.key == *key))
+        let Some(row) = self.db.current(self.shared.hasher.resource(key))? else {
+            return sample::find(self.db, key);
+        };
+        Ok(Some(self.stored(row)?).filter(|stored| stored.key == *key))
     }
 
     pub(crate) fn vread(
@@ -168,12 +170,18 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let may_have_samples = self.shared.may_have_samples()
+            || query
+                .after
+                .as_ref()
+                .is_some_and(|c| c.0.first() != Some(&1));
         self.at_one_moment(|reader| {
-            let types = reader.plain_types()?;
-            let has_plain = |t: ResourceTypeId| types.has(reader.shared, t);
-            let compiler = reader.shared.compiler(reader.db, &has_plain);
-            let found = Searcher { compiler }.search(query)?;
-            reader.page(found)
+            let page = if may_have_samples {
+                reader.search_with_samples(query)?
+            } else {
+                None
+            };
+            page.map_or_else(|| reader.search_wide(query), Ok)
         })
     }
 
@@ -182,6 +190,10 @@ impl Reader<'_> {
         &mut self,
         query: &SearchQuery,
     ) -> Result<Option<SearchPage>, StoreError> {
+        let is_ordinary = query.after.as_ref().is_none_or(|c| c.0.first() == Some(&1));
+        if !is_ordinary || self.shared.may_have_samples() {
+            return Ok(None);
+        }
         let has_plain = |t: ResourceTypeId| self.shared.has_plain(t);
         let compiler = self.shared.compiler(self.db, &has_plain);
         let found = Searcher { compiler }.short_search(query)?;
@@ -197,6 +209,20 @@ impl Reader<'_> {
         })
     }
 
+    /// Searches ordinary resources.
+    pub(crate) fn search_wide(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let found = self.found_wide(query)?;
+        self.page(found)
+    }
+
+    /// The rows of ordinary resources that match.
+    pub(crate) fn found_wide(&mut self, query: &SearchQuery) -> Result<Found, StoreError> {
+        let types = self.plain_types()?;
+        let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
+        let compiler = self.shared.compiler(self.db, &has_plain);
+        Searcher { compiler }.search(query)
+    }
+
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
         let types = self.plain_types()?;
         let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
@@ -206,8 +232,32 @@ impl Reader<'_> {
         .explain(query)
     }
 
+    /// The history of a sample is its one version.
+    fn history_of_sample(
+        &mut self,
+        query: &HistoryQuery,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let HistoryScope::Instance(key) = &query.scope else {
+            return Ok(None);
+        };
+        let Some(found) = sample::find(self.db, key)? else {
+            return Ok(None);
+        };
+        let is_wanted = query.since.is_none_or(|since| found.updated >= since)
+            && query.until.is_none_or(|until| found.updated <= until)
+            && query.after.is_none();
+        Ok(Some(HistoryPage {
+            total: (query.total != TotalMode::None).then_some(u64::from(is_wanted)),
+            versions: Vec::from_iter(is_wanted.then_some(found)),
+            next: None,
+        }))
+    }
+
     pub(crate) fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         self.at_one_moment(|reader| {
+            if let Some(page) = reader.history_of_sample(query)? {
+                return Ok(page);
+            }
             let scopes = reader.history_scopes(&query.scope)?;
             let after = query.after.as_ref().map(history_position).transpose()?;
             let wanted = query.limit.saturating_add(1);

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) bodies: Bodies,
     /// For each type, whether it has or had resources outside of its clinical core.
     pub(crate) plain: Vec<AtomicBool>,
+    /// Whether there are or were samples; set before the commit that makes it so.
+    samples: AtomicBool,
     pub(crate) secret: [u8; 32],
     pub(crate) counters: Counters,
 }
@@ -61,6 +63,8 @@ impl Shared {
                 .iter()
                 .map(|_| AtomicBool::new(false))
                 .collect(),
+            // Other processes may write to PostgreSQL.
+            samples: AtomicBool::new(engine == Engine::Postgres),
             secret,
             counters: Counters::default(),
         }
@@ -77,6 +81,16 @@ impl Shared {
     pub(crate) fn has_plain(&self, resource_type: ResourceTypeId) -> bool {
         let flag = self.plain.get(usize::from(resource_type.0));
         flag.is_some_and(|flag| flag.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    /// Whether a search of Observations must look at samples too.
+    pub(crate) fn may_have_samples(&self) -> bool {
+        self.samples.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_samples(&self) {
+        self.samples
+            .store(true, std::sync::atomic::Ordering::Release);
     }
 
     pub(crate) fn compiler<'a>(

@@ -4,6 +4,7 @@ mod engine;
 mod loading;
 mod memory;
 mod predicates;
+mod samples;
 mod suite;
 mod world;
 
