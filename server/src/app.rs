@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
+use bytes::Bytes;
 use conformance::ResourceTypeId;
 use fhir_core::datatype::date::Zone;
 use fhir_core::datatype::ucum;
@@ -14,6 +16,7 @@ use fhir_core::ids::ResourceKey;
 use fhir_core::index::{Context, Extractor, IndexEntry};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::ValueRef;
+use fhir_core::search::codes::{self, Codes};
 use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -23,10 +26,13 @@ use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
 use crate::ehr::tenants::Tenants;
 use crate::feeds::Feeds;
+use crate::http::cors::{self, Origins};
 use crate::http::paging::Signer;
 use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
+use crate::operations::export::Jobs;
 use crate::routes;
+use crate::search::custom::{self, Custom};
 use crate::source::{Clock, IdSource, random_ids, system_clock};
 
 /// What all requests share.
@@ -57,6 +63,14 @@ pub struct Server {
     pub retry_lane: Mutex<()>,
     /// What all feeds share about messages.
     pub messages: crate::messages::Shared,
+    /// Search parameters added to the official ones.
+    pub custom: Custom,
+    statement: RwLock<Option<Bytes>>,
+    /// Bulk exports.
+    pub exports: Jobs,
+    /// Held by who brings the index of words up to date.
+    pub words_lane: Arc<Mutex<()>>,
+    this: Weak<Server>,
     /// The EHR tenants.
     pub tenants: Tenants,
     /// Devices looked up before.
@@ -95,7 +109,10 @@ impl Server {
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;
-        Ok(Self::with_store(config, http, store, clock, random_ids()))
+        let server = Self::with_store(config, http, store, clock, random_ids());
+        // Definitions whose index is complete are there at once; others are indexed first, without holding up the start.
+        custom::refresh_soon(&server);
+        Ok(server)
     }
 
     /// The same with a store that is already open, a clock and a source of ids. To be called inside a runtime.
@@ -110,7 +127,12 @@ impl Server {
         let metrics = Arc::new(Metrics::default());
         // Other processes may write to PostgreSQL; what they write would not be seen here.
         let is_cached = config.cache_bytes > 0 && matches!(store, Store::Sqlite(_));
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            custom: Custom::default(),
+            statement: RwLock::default(),
+            words_lane: Arc::default(),
+            exports: Jobs::new(export_folder(&config)),
             cache: is_cached.then(|| BodyCache::new(config.cache_bytes)),
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
@@ -150,6 +172,42 @@ impl Server {
         Ok(stored)
     }
 
+    /// The server as work that goes on behind a request holds it.
+    pub fn this(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
+    }
+
+    /// The CapabilityStatement, made when it is not there.
+    pub fn statement(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        let kept = self
+            .statement
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        kept.unwrap_or_else(|| {
+            let made = make();
+            let mut slot = self
+                .statement
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            *slot = Some(made.clone());
+            made
+        })
+    }
+
+    /// What the server can do has changed.
+    pub fn forget_statement(&self) {
+        *self
+            .statement
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is known of value sets and code systems.
+    pub fn codes(&self) -> &dyn Codes {
+        &codes::Required
+    }
+
     /// Whether the server has begun to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
@@ -177,12 +235,26 @@ impl Server {
             base_urls: &own_bases,
             zone: Zone::UTC,
         };
-        Extractor::r4().extract(resource_type, resource, &context)
+        match self.custom.extractor() {
+            Some(extractor) => extractor.extract(resource_type, resource, &context),
+            None => Extractor::r4().extract(resource_type, resource, &context),
+        }
     }
 
     /// What the own bases are, as the reading of references wants them.
     pub fn own_bases(&self) -> Vec<&str> {
         self.own_bases.iter().map(String::as_str).collect()
+    }
+}
+
+/// Where exports are written: as set, or beside a database file, or in the system's folder for passing files.
+fn export_folder(config: &Config) -> PathBuf {
+    if let Some(folder) = &config.export_folder {
+        return folder.clone();
+    }
+    match config.database.strip_prefix("sqlite:") {
+        Some(path) => PathBuf::from(format!("{path}.export")),
+        None => std::env::temp_dir().join("stoker-export"),
     }
 }
 
@@ -262,9 +334,14 @@ impl App {
         let for_workers = Arc::clone(&shared);
         let (workers, stop_seconds) = (config.workers, config.stop_seconds);
         let wanted = config.http;
+        let origins = Origins::of(config.cors_origins.as_deref());
         let builder = HttpServer::new(move || {
             let state = for_workers.get().cloned();
+            let origins = origins.clone();
             actix_web::App::new()
+                .wrap(actix_web::middleware::from_fn(move |request, next| {
+                    cors::around(origins.clone(), request, next)
+                }))
                 .wrap(actix_web::middleware::Compress::default())
                 .configure(move |urls| routes::configure(urls, state))
         })

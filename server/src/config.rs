@@ -89,6 +89,16 @@ pub struct Settings {
     /// Memory for current resources kept ready, in bytes; 0 turns it off
     #[arg(long, env = "STOKER_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
+    /// Matches that one conditional delete removes at most; 1 refuses when several match
+    #[arg(long, env = "STOKER_CONDITIONAL_DELETE_MAX", value_name = "COUNT")]
+    pub conditional_delete_max: Option<usize>,
+    /// Web origins whose pages may call the API, separated by commas; `*` for all, `off` for none
+    /// (default: those of this machine)
+    #[arg(long, env = "STOKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Folder of the files that bulk export writes (default: beside the database)
+    #[arg(long, env = "STOKER_EXPORT_FOLDER", value_name = "FOLDER")]
+    pub export_folder: Option<PathBuf>,
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
@@ -151,6 +161,12 @@ pub struct Config {
     pub page_entries_max: usize,
     /// See [`Settings::cache_bytes`].
     pub cache_bytes: u64,
+    /// See [`Settings::conditional_delete_max`].
+    pub conditional_delete_max: usize,
+    /// See [`Settings::cors_origins`]; `None` means those of this machine.
+    pub cors_origins: Option<String>,
+    /// See [`Settings::export_folder`].
+    pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
     /// See [`Settings::device_mappings`].
@@ -188,6 +204,9 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
+            conditional_delete_max: 1,
+            cors_origins: None,
+            export_folder: None,
             stop_seconds: 30,
             device_mappings: None,
             device_tokens_required: false,
@@ -347,6 +366,12 @@ impl Config {
                 .cache_bytes
                 .or(file.cache_bytes)
                 .unwrap_or(default.cache_bytes),
+            conditional_delete_max: given
+                .conditional_delete_max
+                .or(file.conditional_delete_max)
+                .unwrap_or(default.conditional_delete_max),
+            cors_origins: given.cors_origins.or(file.cors_origins),
+            export_folder: given.export_folder.or(file.export_folder),
             stop_seconds: given
                 .stop_seconds
                 .or(file.stop_seconds)
@@ -387,6 +412,9 @@ impl Config {
             return refuse(
                 "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
             );
+        }
+        if self.conditional_delete_max == 0 {
+            return refuse("`conditional_delete_max` must be at least 1".to_owned());
         }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());

@@ -1,11 +1,11 @@
 //! Every URL of the server.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: search of the whole system.
+//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: nothing.
 
 use std::future::Future;
 use std::time::Instant;
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
@@ -17,12 +17,15 @@ use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
 use crate::interaction::Interaction;
 use crate::interactions::{
-    Answer, audit_trail, batch, capabilities, create, delete, history, patch, read, search_type,
-    update, vread,
+    Answer, audit_trail, batch, binary, capabilities, create, delete, history, patch, read,
+    search_system, search_type, update, vread,
 };
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::operations::{convert, everything, lineage, validate};
+use crate::operations::{
+    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, status,
+    validate,
+};
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -37,17 +40,38 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
         web::scope("/fhir")
             .service(at(
                 "",
-                "POST",
-                [on(post(), Interaction::Batch, batch::handle)],
+                "GET, HEAD, POST",
+                [
+                    on(post(), Interaction::Batch, batch::handle),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
             ))
             .service(at(
                 "/",
-                "POST",
-                [on(post(), Interaction::Batch, batch::handle)],
+                "GET, HEAD, POST",
+                [
+                    on(post(), Interaction::Batch, batch::handle),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
+            ))
+            .service(at(
+                "/_search",
+                "GET, HEAD, POST",
+                [
+                    on(
+                        post(),
+                        Interaction::SearchSystem,
+                        search_system::handle_form,
+                    ),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
             ))
             .service(at(
                 "/metadata",
-                "GET",
+                "GET, HEAD",
                 [
                     on(get(), Interaction::Capabilities, capabilities::handle),
                     on(head(), Interaction::Capabilities, capabilities::handle),
@@ -70,22 +94,25 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/_history",
-                "GET",
-                [on(
-                    get(),
-                    Interaction::HistorySystem,
-                    history::handle_system,
-                )],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistorySystem, history::handle_system),
+                    on(head(), Interaction::HistorySystem, history::handle_system),
+                ],
             ))
             .service(at(
                 "/{type}/_history",
-                "GET",
-                [on(get(), Interaction::HistoryType, history::handle_type)],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistoryType, history::handle_type),
+                    on(head(), Interaction::HistoryType, history::handle_type),
+                ],
             ))
             .service(at(
                 "/{type}",
-                "GET, HEAD, POST, PUT, DELETE",
+                "GET, HEAD, POST, PUT, PATCH, DELETE",
                 [
+                    on(web::patch(), Interaction::Patch, patch::handle_conditional),
                     on(get(), Interaction::SearchType, search_type::handle),
                     on(head(), Interaction::SearchType, search_type::handle),
                     on(post(), Interaction::Create, create::handle),
@@ -95,12 +122,14 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/_search",
-                "POST, GET",
+                "GET, HEAD, POST",
                 [
+                    on(head(), Interaction::SearchType, search_type::handle),
                     on(post(), Interaction::SearchType, search_type::handle_form),
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
             ))
+            .configure(operation_urls)
             .service(at(
                 "/{type}/$validate",
                 "POST",
@@ -124,8 +153,11 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}/_history",
-                "GET",
-                [on(get(), Interaction::HistoryInstance, history::handle)],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistoryInstance, history::handle),
+                    on(head(), Interaction::HistoryInstance, history::handle),
+                ],
             ))
             .service(at(
                 "/{type}/{id}/_history/{version}",
@@ -141,13 +173,36 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
+                "/{type}/{id}/*",
+                "GET, HEAD",
+                [
+                    on(
+                        get(),
+                        Interaction::SearchSystem,
+                        search_system::handle_compartment,
+                    ),
+                    on(
+                        head(),
+                        Interaction::SearchSystem,
+                        search_system::handle_compartment,
+                    ),
+                ],
+            ))
+            .service(at(
                 "/{type}/{id}/{member}",
-                "GET",
-                [on(
-                    get(),
-                    Interaction::SearchType,
-                    search_type::handle_compartment,
-                )],
+                "GET, HEAD",
+                [
+                    on(
+                        get(),
+                        Interaction::SearchType,
+                        search_type::handle_compartment,
+                    ),
+                    on(
+                        head(),
+                        Interaction::SearchType,
+                        search_type::handle_compartment,
+                    ),
+                ],
             )),
     )
     .configure(ingest::quarantine::routes)
@@ -161,6 +216,64 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)
     }));
+}
+
+/// The operations that stand in the way of nothing else: their names begin with `$`.
+fn operation_urls(urls: &mut web::ServiceConfig) {
+    let (get, head, post, del) = (web::get, web::head, web::post, web::delete);
+    let operation = Interaction::Operation;
+    macro_rules! both {
+        ($path:literal, $handler:expr) => {
+            urls.service(at(
+                $path,
+                "GET, HEAD, POST",
+                [
+                    on(get(), operation, $handler),
+                    on(head(), operation, $handler),
+                    on(post(), operation, $handler),
+                ],
+            ))
+        };
+    }
+    macro_rules! reads {
+        ($path:literal, $handler:expr) => {
+            urls.service(at(
+                $path,
+                "GET, HEAD",
+                [
+                    on(get(), operation, $handler),
+                    on(head(), operation, $handler),
+                ],
+            ))
+        };
+    }
+    macro_rules! posts {
+        ($path:literal, $handler:expr) => {
+            urls.service(at($path, "POST", [on(post(), operation, $handler)]))
+        };
+    }
+    both!("/$export", export::of_system);
+    both!("/{type}/$export", export::of_type);
+    both!("/{type}/{id}/$export", export::of_group);
+    reads!("/$export-status/{job}/{file}", export::file);
+    urls.service(at(
+        "/$export-status/{job}",
+        "GET, HEAD, DELETE",
+        [
+            on(get(), operation, export::status),
+            on(head(), operation, export::status),
+            on(del(), operation, export::delete),
+        ],
+    ));
+    posts!("/$import", bulk_import::handle);
+    both!("/{type}/$lastn", lastn::handle);
+    posts!("/{type}/$match", match_::handle);
+    reads!("/{type}/$explain", explain::handle);
+    reads!("/{type}/$meta", meta::of_type);
+    reads!("/{type}/{id}/$meta", meta::of_instance);
+    reads!("/{type}/{id}/$status", status::handle);
+    posts!("/{type}/{id}/$meta-add", meta::handle_add);
+    posts!("/{type}/{id}/$meta-delete", meta::handle_delete);
 }
 
 /// One URL with its methods; any other method is answered with 405 and the list.
@@ -198,6 +311,8 @@ where
     let request_id = request_id(call.request(), &server);
     let (format, result) = match call.accepted() {
         Ok(format) => (format, handler(call).await),
+        // A Binary can be had as what it holds, whatever that is; writing one need not accept FHIR either.
+        Err(_) if binary::is_content_request(&call) => (Format::Json, handler(call).await),
         Err(problem) => (Format::Json, Err(problem)),
     };
     let mut response = match &result {
@@ -273,12 +388,7 @@ async fn no_route(_: Call) -> Result<Answer, Problem> {
     Err(Problem::new(ErrorKind::NO_ROUTE, text))
 }
 
-async fn method_not_allowed(call: Call) -> Result<Answer, Problem> {
-    let is_known = *call.request().method() != Method::PATCH;
-    let text = if is_known {
-        "this URL does not take this method; see `Allow`"
-    } else {
-        "a patch needs the id of a resource: `[type]/[id]`; conditional patch is not supported yet"
-    };
+async fn method_not_allowed(_: Call) -> Result<Answer, Problem> {
+    let text = "this URL does not take this method; see `Allow`";
     Err(Problem::new(ErrorKind::METHOD_NOT_ALLOWED, text))
 }

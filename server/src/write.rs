@@ -22,6 +22,7 @@ use tokio::sync::MutexGuard;
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
+use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
 
@@ -383,6 +384,7 @@ async fn commit(
             message,
             samples,
         } = done;
+        let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
@@ -390,6 +392,10 @@ async fn commit(
             item.version = Some(result);
             task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
+            has_params |= item.key.resource_type.name() == "SearchParameter";
+        }
+        if has_params {
+            custom::refresh_soon(&task_server);
         }
         Ok::<_, CommitError>(Done {
             written,

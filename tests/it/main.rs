@@ -4,6 +4,8 @@ mod devices;
 mod messages;
 mod read_back;
 mod rest;
+mod rest_more;
+mod search_more;
 
 use fhir_core::json::Value;
 use system_tests::http_client::{Client, Response};

@@ -153,15 +153,21 @@ impl Call {
     /// `not-acceptable`
     pub fn accepted(&self) -> Result<Format, Problem> {
         let query = self.request.query_string();
-        let format = if query.contains("_format=") {
-            parse_query(query)?
-                .into_iter()
-                .find(|(name, _)| name == "_format")
-                .map(|(_, value)| value)
-        } else {
-            None
-        };
-        negotiate::accepted(format.as_deref(), self.header(header::ACCEPT))
+        let (mut format, mut is_pretty) = (None, false);
+        if query.contains("_format=") || query.contains("_pretty=") {
+            for (name, value) in parse_query(query)? {
+                match name.as_str() {
+                    "_format" => format = format.or(Some(value)),
+                    "_pretty" => is_pretty = value == "true",
+                    _ => {}
+                }
+            }
+        }
+        let accepted = negotiate::accepted(format.as_deref(), self.header(header::ACCEPT))?;
+        Ok(match accepted {
+            Format::Json if is_pretty => Format::PrettyJson,
+            other => other,
+        })
     }
 
     /// The body as a JSON document; XML is read into one.
@@ -178,9 +184,17 @@ impl Call {
             ));
         }
         match format {
-            Format::Json => parse_json(bytes),
+            Format::Json | Format::PrettyJson => parse_json(bytes),
             Format::Xml => parse_xml(&bytes),
         }
+    }
+
+    /// The body as it came.
+    ///
+    /// # Errors
+    /// `too-large`
+    pub async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        self.body(self.server.config.body_bytes_max).await
     }
 
     /// The body as a patch, of the kind its media type says.

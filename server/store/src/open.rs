@@ -159,13 +159,15 @@ pub(crate) fn open(options: StoreOptions) -> Result<(Db, Shared), StoreError> {
     load_units(&mut db, &shared.terms, 0)?;
     load_terms(&mut db, &shared)?;
     crate::read::load_dictionaries(&mut db, &shared)?;
-    if db.row(Sql::new("SELECT id FROM series LIMIT 1"))?.is_some() {
-        shared.mark_samples();
-    }
     for t in crate::read::plain_types(&mut db)? {
         if let Some(flag) = shared.plain.get(usize::from(t)) {
             flag.store(true, std::sync::atomic::Ordering::Release);
         }
+    }
+    if db.row(Sql::new("SELECT id FROM series LIMIT 1"))?.is_some() {
+        shared
+            .samples
+            .store(true, std::sync::atomic::Ordering::Release);
     }
     Ok((db, shared))
 }

@@ -7,8 +7,8 @@ use conformance::{Definitions, ResourceTypeId};
 use fhir_core::ids::{Instant, ResourceKey, VersionId};
 
 use crate::api::{
-    Cursor, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage, SearchQuery,
-    StoreCounts, Stored, TotalMode,
+    Cursor, HistoryOrder, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage,
+    SearchQuery, StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Match};
 use crate::error::StoreError;
@@ -122,8 +122,12 @@ impl Reader<'_> {
     }
 
     pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Option<Stored>, StoreError> {
-        let Some(row) = self.db.current(self.shared.hasher.resource(key))? else {
-            return sample::find(self.db, key);
+        let row = self.db.current(self.shared.hasher.resource(key))?;
+        let Some(row) = row else {
+            return match self.shared.has_samples() {
+                true => sample::find(self.db, key),
+                false => Ok(None),
+            };
         };
         Ok(Some(self.stored(row)?).filter(|stored| stored.key == *key))
     }
@@ -170,18 +174,15 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        let may_have_samples = self.shared.may_have_samples()
-            || query
-                .after
-                .as_ref()
-                .is_some_and(|c| c.0.first() != Some(&1));
         self.at_one_moment(|reader| {
-            let page = if may_have_samples {
-                reader.search_with_samples(query)?
-            } else {
-                None
+            let samples = match reader.shared.has_samples() {
+                true => reader.search_with_samples(query)?,
+                false => None,
             };
-            page.map_or_else(|| reader.search_wide(query), Ok)
+            match samples {
+                Some(page) => Ok(page),
+                None => reader.search_wide(query),
+            }
         })
     }
 
@@ -190,8 +191,7 @@ impl Reader<'_> {
         &mut self,
         query: &SearchQuery,
     ) -> Result<Option<SearchPage>, StoreError> {
-        let is_ordinary = query.after.as_ref().is_none_or(|c| c.0.first() == Some(&1));
-        if !is_ordinary || self.shared.may_have_samples() {
+        if self.shared.has_samples() && sample::is_of(query.resource_type) {
             return Ok(None);
         }
         let has_plain = |t: ResourceTypeId| self.shared.has_plain(t);
@@ -240,6 +240,9 @@ impl Reader<'_> {
         let HistoryScope::Instance(key) = &query.scope else {
             return Ok(None);
         };
+        if !self.shared.has_samples() {
+            return Ok(None);
+        }
         let Some(found) = sample::find(self.db, key)? else {
             return Ok(None);
         };
@@ -273,7 +276,12 @@ impl Reader<'_> {
                 }
             }
             // Every version has a time of its own.
-            rows.sort_by_key(|row| std::cmp::Reverse(row.updated));
+            match query.order {
+                HistoryOrder::NewestFirst => {
+                    rows.sort_by_key(|row| std::cmp::Reverse(row.updated));
+                }
+                HistoryOrder::OldestFirst => rows.sort_by_key(|row| row.updated),
+            }
             let has_more = rows.len() > query.limit;
             rows.truncate(query.limit);
             let next = rows
@@ -456,6 +464,19 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
     if let Some(until) = query.until {
         out.push(" AND v.upd <= ").int(until.0);
     }
+    if let Some((start, end)) = query.at {
+        out.push(" AND v.upd < ").int(end.0);
+        if is_old {
+            // A version is current until the next one is made.
+            for table in ["res", "hist"] {
+                out.push_owned(format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {table} n WHERE n.rid = v.rid AND n.ver = v.ver + 1 AND n.upd <= "
+                ))
+                .int(start.0)
+                .push(")");
+            }
+        }
+    }
 }
 
 fn history_rows(
@@ -468,10 +489,14 @@ fn history_rows(
     let mut sql = Sql::new("SELECT ");
     sql.push(HISTORY_COLUMNS);
     history_condition(&mut sql, scope, query, is_old);
+    let (behind, order) = match query.order {
+        HistoryOrder::NewestFirst => (" AND v.upd < ", " ORDER BY v.upd DESC LIMIT "),
+        HistoryOrder::OldestFirst => (" AND v.upd > ", " ORDER BY v.upd LIMIT "),
+    };
     if let Some(after) = after {
-        sql.push(" AND v.upd < ").int(after);
+        sql.push(behind).int(after);
     }
-    sql.push(" ORDER BY v.upd DESC LIMIT ").int(wanted as i64);
+    sql.push(order).int(wanted as i64);
     sql
 }
 

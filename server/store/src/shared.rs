@@ -37,8 +37,9 @@ pub(crate) struct Shared {
     pub(crate) bodies: Bodies,
     /// For each type, whether it has or had resources outside of its clinical core.
     pub(crate) plain: Vec<AtomicBool>,
-    /// Whether there are or were samples; set before the commit that makes it so.
-    samples: AtomicBool,
+    /// Whether samples may be stored. Set before the commit that stores the first; a database that other processes
+    /// write to has it set from the start.
+    pub(crate) samples: AtomicBool,
     pub(crate) secret: [u8; 32],
     pub(crate) counters: Counters,
 }
@@ -63,7 +64,6 @@ impl Shared {
                 .iter()
                 .map(|_| AtomicBool::new(false))
                 .collect(),
-            // Other processes may write to PostgreSQL.
             samples: AtomicBool::new(engine == Engine::Postgres),
             secret,
             counters: Counters::default(),
@@ -83,14 +83,9 @@ impl Shared {
         flag.is_some_and(|flag| flag.load(std::sync::atomic::Ordering::Acquire))
     }
 
-    /// Whether a search of Observations must look at samples too.
-    pub(crate) fn may_have_samples(&self) -> bool {
+    /// Whether a read or search has to look among samples, too.
+    pub(crate) fn has_samples(&self) -> bool {
         self.samples.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    pub(crate) fn mark_samples(&self) {
-        self.samples
-            .store(true, std::sync::atomic::Ordering::Release);
     }
 
     pub(crate) fn compiler<'a>(

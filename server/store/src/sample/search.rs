@@ -23,7 +23,7 @@ use fhir_core::search::predicate::{
 use super::read::{COLUMNS, sample};
 use super::{NarrowSample, damaged, observation, place_of, some_time, some_value, stored};
 use crate::api::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
-use crate::db::{Cell, Match, Row};
+use crate::db::{Cell, Match};
 use crate::error::StoreError;
 use crate::read::{Reader, plain_types};
 use crate::search::{Position, live_matches};
@@ -752,7 +752,10 @@ impl Judge<'_> {
         match predicate {
             Predicate::Everything => Whole::Yes,
             Predicate::Nothing => Whole::No,
-            Predicate::Id(_) | Predicate::LastUpdated(_) | Predicate::Has { .. } => Whole::Varies,
+            Predicate::Id(_)
+            | Predicate::LastUpdated(_)
+            | Predicate::Has { .. }
+            | Predicate::Words { .. } => Whole::Varies,
             Predicate::Value { param, .. } | Predicate::Composite { param, .. }
                 if self.varying.contains(param) =>
             {

@@ -78,6 +78,10 @@ impl Compiler<'_> {
             Predicate::Not(inner) => self.node(t, inner, depth + 1)?.negated(),
             Predicate::Id(ids) => Node::Ids(ids.iter().map(|id| self.key(t, id)).collect()),
             Predicate::LastUpdated(test) => Node::Updated(test.clone()),
+            Predicate::Words { place, any_of } => Node::Words {
+                place: *place,
+                any_of: any_of.clone(),
+            },
             Predicate::Present(param) => self.present(*param),
             Predicate::Value { param, test } => self.value(t, *param, test)?,
             Predicate::Composite { param, tests } => self.composite(t, *param, tests)?,
@@ -734,5 +738,7 @@ fn text_test(test: &StringTest) -> TextTest {
         StringTest::StartsWith(text) => TextTest::StartsWith(text.as_bytes().to_vec()),
         StringTest::Contains(text) => TextTest::Contains(text.as_bytes().to_vec()),
         StringTest::Exact(text) => TextTest::Exact(text.as_bytes().to_vec()),
+        StringTest::Equals(text) => TextTest::Equals(text.as_bytes().to_vec()),
+        StringTest::EndsWith(text) => TextTest::EndsWith(text.as_bytes().to_vec()),
     }
 }

@@ -6,6 +6,7 @@ use super::node::{FirstTest, Link, Node, PartTest, TermTest, TextTest, UnitTests
 use super::tests_of_values::{
     Columns, End, date_condition, date_ends, low_bounds, number_condition, number_ends,
 };
+use super::words;
 use crate::catalog::WIDE;
 use crate::db::Engine;
 use crate::hash::HashKey;
@@ -179,7 +180,8 @@ impl Emitter {
                 source,
                 inner,
             } => self.has(out, r, *link, *source, inner),
-            Node::Terms { .. }
+            Node::Words { .. }
+            | Node::Terms { .. }
             | Node::RefType { .. }
             | Node::Composite { .. }
             | Node::Position { .. }
@@ -217,8 +219,11 @@ impl Emitter {
             | Node::CoreDate { .. }
             | Node::CoreSubjectType { .. }
             | Node::Has { .. } => false,
-            Node::Text { test, .. } => !matches!(test, TextTest::Contains(_)),
-            Node::Post(_)
+            Node::Text { test, .. } => {
+                !matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_))
+            }
+            Node::Words { .. }
+            | Node::Post(_)
             | Node::Hash(_)
             | Node::Terms { .. }
             | Node::Ref { .. }
@@ -302,6 +307,7 @@ impl Emitter {
                     .push(" AND ");
                 self.text_rows(out, "x.norm", "x.exact", "x.whole", test);
             }
+            Node::Words { place, any_of } => words::rows(out, self.engine, *place, any_of),
             Node::Composite {
                 p,
                 first,
@@ -518,6 +524,30 @@ impl Emitter {
                 out.push_owned(format!(" AND coalesce({exact}, {whole}, {norm}) = "))
                     .bytes(text.clone());
             }
+            TextTest::Equals(text) if text.len() <= KEY_TEXT_BYTES_MAX => {
+                // The key ends the search in the index; a text of just this length has no `whole`.
+                out.push_owned(format!(" AND {norm} = "))
+                    .bytes(text.clone())
+                    .push_owned(format!(" AND {whole} IS NULL"));
+            }
+            TextTest::Equals(text) => {
+                let head = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
+                starts_with(out, norm, head);
+                out.push_owned(format!(" AND {whole} = "))
+                    .bytes(text.clone());
+            }
+            TextTest::EndsWith(text) => {
+                let column = format!("coalesce({whole}, {norm})");
+                let length = match self.engine {
+                    Engine::Sqlite => format!("length({column})"),
+                    Engine::Postgres => format!("length({column})::int"),
+                };
+                let size = text.len();
+                out.push_owned(format!(
+                    " AND {length} >= {size} AND substr({column}, {length} - {size} + 1) = "
+                ))
+                .bytes(text.clone());
+            }
             TextTest::WordStartsWith(text) => {
                 out.push(" AND ((1 = 1");
                 starts_with(out, &format!("coalesce({whole}, {norm})"), text);
@@ -664,8 +694,14 @@ impl Emitter {
                 starts_with_tag(out, low, TAG_STRING);
                 out.push(" AND ").push(high).push(" = ").bytes(text.clone());
             }
+            PartTest::Text(TextTest::Equals(text)) => {
+                let text = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
+                out.push(low).push(" = ").bytes(tagged(TAG_STRING, text));
+            }
+            // No component of a composite is asked for its end; what contains the text is a superset.
             PartTest::Text(
-                TextTest::Contains(text)
+                TextTest::EndsWith(text)
+                | TextTest::Contains(text)
                 | TextTest::WordStartsWith(text)
                 | TextTest::IsStartOf(text),
             ) => {
@@ -788,7 +824,7 @@ pub(crate) fn rank(node: &Node) -> u32 {
         Node::Hash(_) => 1,
         Node::CoreSubject { .. } | Node::Ref { .. } => 2,
         Node::Composite { .. } => 3,
-        Node::Chain { .. } | Node::Text { .. } | Node::Position { .. } => 4,
+        Node::Chain { .. } | Node::Text { .. } | Node::Position { .. } | Node::Words { .. } => 4,
         Node::Or(nodes) => nodes.iter().map(rank).max().unwrap_or(9),
         Node::CoreOrPlain { core, plain } => rank(core).max(rank(plain)),
         Node::Post(_) | Node::CoreToken { .. } | Node::Terms { .. } => 6,

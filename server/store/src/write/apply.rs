@@ -89,7 +89,6 @@ impl Transaction<'_> {
             results.push(self.write(change, current)?);
         }
         if !commit.samples.is_empty() {
-            self.shared.mark_samples();
             self.updated = self.now.max(self.updated + 1);
         }
         let at = match results.last() {
