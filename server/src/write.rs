@@ -230,7 +230,7 @@ pub async fn submit_page(
     plan: Plan,
     page: EhrPage,
 ) -> Result<Vec<Written>, Failure> {
-    let done = carry_out(server, access, plan, Some(page)).await?;
+    let done = carry_out(server, access, plan, Vec::new(), Some(page)).await?;
     Ok(done.written)
 }
 
@@ -257,13 +257,14 @@ pub async fn submit_all(
     plan: Plan,
     samples: Vec<fhir_store::SeriesSamples>,
 ) -> Result<Done, Failure> {
-    carry_out(server, access, plan, None).await
+    carry_out(server, access, plan, samples, None).await
 }
 
 async fn carry_out(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
     page: Option<EhrPage>,
 ) -> Result<Done, Failure> {
     for draft in &plan.drafts {
