@@ -9,7 +9,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
+use crate::admin;
 use crate::app::Server;
+use crate::feeds;
 use crate::health;
 use crate::ingest;
 use crate::http::call::Call;
@@ -210,6 +212,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
+    .configure(admin::feeds::configure)
+    .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
     .configure(crate::ehr::admin::configure)
     .service(openapi::pages())

@@ -2,6 +2,7 @@
 
 mod devices;
 mod message_state;
+mod feeds;
 mod messages;
 mod read_back;
 mod rest;

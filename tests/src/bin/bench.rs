@@ -1,6 +1,6 @@
 //! The benchmark: Stoker beside the limits of the same machine, in one run, CPU seconds of server and load apart.
 //!
-//! `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
+//! `--only messages` measures HL7 v2 alone. `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
 //! `--quick` (20000) set the size. It aims at loopback and stops by itself.
 
 use std::time::Duration;
@@ -23,9 +23,14 @@ fn main() -> std::io::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut report = Report::default();
     let limits = bench::limits::measure(&scale, folder.path())?;
-    bench::import::measure(&scale, folder.path(), &limits, &mut report)?;
-    bench::searches::measure(&scale, folder.path(), &limits, &mut report)?;
-    bench::creates::measure(&scale, folder.path(), &limits, &mut report)?;
+    let only = arguments.iter().position(|a| a == "--only");
+    let only = only.and_then(|at| arguments.get(at + 1));
+    if only.is_none() {
+        bench::import::measure(&scale, folder.path(), &limits, &mut report)?;
+        bench::searches::measure(&scale, folder.path(), &limits, &mut report)?;
+        bench::creates::measure(&scale, folder.path(), &limits, &mut report)?;
+    }
+    bench::messages::measure(&scale, folder.path(), &limits, &mut report)?;
     report.print(&limits, &scale);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The same tests for both engines.
 
 mod engine;
+mod feed_state;
 mod memory;
 mod predicates;
 mod samples;
