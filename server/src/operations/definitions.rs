@@ -161,6 +161,38 @@ pub static OPERATIONS: &[OperationRow] = &[
         ],
     ),
     row(
+        "Resource-convert",
+        "convert",
+        FHIR,
+        "What Bundle does this HL7 v2 message become?",
+        &[],
+        SYSTEM,
+        false,
+        &[
+            ("feed", "in", false, "string", "The feed that would read it"),
+            ("return", "out", true, "Bundle", "The resources"),
+        ],
+    ),
+    row(
+        "lineage",
+        "lineage",
+        OWN,
+        "Which message, place and rule did this element come from?",
+        &[],
+        INSTANCE,
+        false,
+        &[
+            (
+                "path",
+                "in",
+                false,
+                "string",
+                "The element, such as valueQuantity.value",
+            ),
+            ("return", "out", true, "Parameters", "Its origins"),
+        ],
+    ),
+    row(
         "Resource-meta",
         "meta",
         FHIR,
