@@ -9,7 +9,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
+use crate::admin;
 use crate::app::Server;
+use crate::feeds;
 use crate::health;
 use crate::ingest;
 use crate::http::call::Call;
@@ -38,6 +40,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            // First, since `$` names no type and no resource.
+            .configure(operation_urls)
             .service(at(
                 "",
                 "GET, HEAD, POST",
@@ -129,7 +133,6 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
             ))
-            .configure(operation_urls)
             .service(at(
                 "/{type}/$validate",
                 "POST",
@@ -173,7 +176,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
-                "/{type}/{id}/*",
+                r"/{type}/{id}/{all:\*}",
                 "GET, HEAD",
                 [
                     on(
@@ -210,6 +213,8 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
+    .configure(admin::feeds::configure)
+    .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
     .configure(crate::ehr::admin::configure)
     .service(openapi::pages())

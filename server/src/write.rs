@@ -79,8 +79,6 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
-    /// Samples of dense series.
-    pub samples: Vec<fhir_store::SeriesSamples>,
 }
 
 /// A plan carried out.
@@ -245,11 +243,11 @@ pub async fn submit(
     access: &Access,
     plan: Plan,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
-    let done = submit_all(server, access, plan).await?;
+    let done = submit_all(server, access, plan, Vec::new()).await?;
     Ok((done.written, done.message))
 }
 
-/// The same, with what became of samples.
+/// The same together with samples of dense series.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -257,6 +255,7 @@ pub async fn submit_all(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
 ) -> Result<Done, Failure> {
     carry_out(server, access, plan, None).await
 }
@@ -303,7 +302,7 @@ async fn carry_out(
         changes: Vec::with_capacity(prepared.len()),
         audit,
         message: plan.message,
-        samples: plan.samples,
+        samples,
     };
     commit(server, prepared, commit_parts, page).await
 }

@@ -1,6 +1,8 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
 mod devices;
+mod feeds;
+mod message_state;
 mod messages;
 mod read_back;
 mod rest;

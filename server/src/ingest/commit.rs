@@ -211,11 +211,11 @@ async fn attempt(
     let plan = Plan {
         drafts,
         message: Some(message),
-        samples: prepared.series.iter().map(narrow).collect(),
         ..Plan::default()
     };
     let access = Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()));
-    let done = write::submit_all(server, &access, plan).await?;
+    let samples = prepared.series.iter().map(narrow).collect();
+    let done = write::submit_all(server, &access, plan, samples).await?;
     let mut refused_samples = Vec::new();
     for (series, fates) in prepared.series.iter().zip(&done.samples) {
         for (result, fate) in series.results.iter().zip(fates) {
@@ -287,7 +287,7 @@ async fn invalid(
         },
         ..reported.clone()
     });
-    let (message_id, repeat) = match write::submit_all(server, &access, plan).await {
+    let (message_id, repeat) = match write::submit_all(server, &access, plan, Vec::new()).await {
         Ok(done) => (done.message.map(|receipt| receipt.id), false),
         Err(Failure::Repeated(receipt)) => (Some(receipt.id), true),
         Err(Failure::Moved) => {

@@ -1,5 +1,6 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
 mod loading;
 mod memory;
