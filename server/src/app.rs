@@ -21,11 +21,13 @@ use tokio::task::JoinHandle;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError, Listen};
+use crate::definitions::KnownDefinitions;
 use crate::feeds::Feeds;
 use crate::http::paging::Signer;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
 use crate::source::{Clock, IdSource, random_ids, system_clock};
+use crate::write::validation::Rules;
 
 /// What all requests share.
 pub struct Server {
@@ -47,6 +49,10 @@ pub struct Server {
     pub signer: Signer,
     /// The time.
     pub clock: Clock,
+    /// Profiles and terminology.
+    pub definitions: KnownDefinitions,
+    /// How strictly what is checked.
+    pub rules: Rules,
     /// New logical ids.
     pub ids: IdSource,
     /// Where work runs that must not hold up the threads that serve requests.
@@ -68,7 +74,15 @@ impl Server {
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;
-        Ok(Self::with_store(config, http, store, clock, random_ids()))
+        let definitions = KnownDefinitions::open(&config.packages).map_err(StartError::Package)?;
+        Ok(Self::with_definitions(
+            config,
+            http,
+            store,
+            clock,
+            random_ids(),
+            definitions,
+        ))
     }
 
     /// The same with a store that is already open, a clock and a source of ids. To be called inside a runtime.
@@ -78,6 +92,18 @@ impl Server {
         store: Store,
         clock: Clock,
         ids: IdSource,
+    ) -> Arc<Self> {
+        let definitions = KnownDefinitions::default();
+        Self::with_definitions(config, http, store, clock, ids, definitions)
+    }
+
+    fn with_definitions(
+        config: Config,
+        http: SocketAddr,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        definitions: KnownDefinitions,
     ) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
@@ -90,6 +116,9 @@ impl Server {
             retry_lane: Mutex::new(()),
             runtime: tokio::runtime::Handle::current(),
             stopping: AtomicBool::new(false),
+            definitions,
+            // `Config::check` has read them once already.
+            rules: Rules::parse(&config.validation_rules).unwrap_or_default(),
             config,
             base_url,
             own_bases,
@@ -291,6 +320,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An address cannot be listened on: setting, address, reason.
     Bind(&'static str, SocketAddr, String),
+    /// A package of definitions cannot be read: which and why.
+    Package(String),
     /// The database cannot be opened.
     Store(StoreError),
 }
@@ -305,6 +336,7 @@ impl fmt::Display for StartError {
                     "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
                 )
             }
+            Self::Package(why) => write!(f, "a package cannot be read: {why}"),
             Self::Store(error) => error.fmt(f),
         }
     }

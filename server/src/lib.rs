@@ -8,6 +8,7 @@ pub mod cache;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod definitions;
 pub mod feeds;
 pub mod gateway;
 pub mod health;

@@ -19,6 +19,7 @@ use utoipa::openapi::{Content, Required, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::health;
+use crate::operations::definitions;
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -66,8 +67,56 @@ pub fn build() -> utoipa::openapi::OpenApi {
             paths = paths.path(path, item);
         }
     }
+    for (path, item) in operation_paths() {
+        paths = paths.path(path, item);
+    }
     document.paths = paths.build();
     document
+}
+
+/// The operations of single types, from the table that dispatches them.
+fn operation_paths() -> Vec<(String, PathItem)> {
+    let mut paths = Vec::new();
+    for definition in definitions::ALL {
+        let gives = match definition.gives {
+            [("return", _, _, resource_type)] => *resource_type,
+            _ => "Parameters",
+        };
+        for name in definition.types.iter().filter(|name| **name != "Resource") {
+            let base = || {
+                operation(name, definition.title)
+                    .response("200", answer(gives))
+                    .response("default", answer("OperationOutcome"))
+            };
+            let query = |mut operation: OperationBuilder| {
+                for (parameter, _, _, kind) in definition.takes {
+                    // Complex values come in Parameters only.
+                    if kind.starts_with(|c: char| c.is_ascii_lowercase()) {
+                        let described =
+                            search_parameter(parameter, ParamType::String, definition.title);
+                        operation = operation.parameter(described);
+                    }
+                }
+                operation
+            };
+            let code = definition.code;
+            if definition.on_type {
+                let get = query(base()).build();
+                let post = base().request_body(Some(body("Parameters"))).build();
+                let both = item([(HttpMethod::Get, get), (HttpMethod::Post, post)]);
+                paths.push((format!("/fhir/{name}/${code}"), both));
+            }
+            if definition.on_instance {
+                let id = path_parameter("id", "Logical id");
+                let get = query(base()).parameter(id).build();
+                paths.push((
+                    format!("/fhir/{name}/{{id}}/${code}"),
+                    item([(HttpMethod::Get, get)]),
+                ));
+            }
+        }
+    }
+    paths
 }
 
 fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 6] {

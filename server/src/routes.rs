@@ -21,7 +21,7 @@ use crate::interactions::{
 };
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::operations::{everything, validate};
+use crate::operations::{everything, stats, terminology, translate, validate, value_set};
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -34,6 +34,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            .configure(operations_on_definitions)
             .service(at(
                 "",
                 "POST",
@@ -97,8 +98,11 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}/$validate",
-                "GET",
-                [on(get(), Interaction::Operation, validate::handle_stored)],
+                "GET, POST",
+                [
+                    on(get(), Interaction::Operation, validate::handle),
+                    on(post(), Interaction::Operation, validate::handle),
+                ],
             ))
             .service(at(
                 "/{type}/{id}",
@@ -147,6 +151,49 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)
     }));
+}
+
+/// Terminology and statistics, each by GET and POST.
+fn operations_on_definitions(urls: &mut web::ServiceConfig) {
+    fn both<Handler, Answering>(path: &str, handler: Handler) -> Resource
+    where
+        Handler: Fn(Call) -> Answering + Clone + 'static,
+        Answering: Future<Output = Result<Answer, Problem>> + 'static,
+    {
+        let get = on(web::get(), Interaction::Operation, handler.clone());
+        let post = on(web::post(), Interaction::Operation, handler);
+        at(path, "GET, POST", [get, post])
+    }
+    urls.service(both("/{type:ValueSet}/$expand", value_set::expand))
+        .service(both("/{type:ValueSet}/{id}/$expand", value_set::expand))
+        .service(both(
+            "/{type:ValueSet}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both(
+            "/{type:ValueSet}/{id}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$lookup", terminology::lookup))
+        .service(both(
+            "/{type:CodeSystem}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$subsumes", terminology::subsumes))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$subsumes",
+            terminology::subsumes,
+        ))
+        .service(both("/{type:ConceptMap}/$translate", translate::handle))
+        .service(both(
+            "/{type:ConceptMap}/{id}/$translate",
+            translate::handle,
+        ))
+        .service(both("/{type:Observation}/$stats", stats::handle));
 }
 
 /// One URL with its methods; any other method is answered with 405 and the list.

@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -245,6 +246,8 @@ pub async fn submit(
         )
     });
     let audit: Vec<_> = audit.collect();
+    // A profile stored a moment ago binds what is stored now.
+    server.definitions.fresh(&server.store).await?;
     let prepared = prepare_all(server, plan.drafts, currents).await?;
     commit(server, prepared, audit, plan.expects, plan.message).await
 }
@@ -323,6 +326,7 @@ async fn commit(
                 continue;
             };
             item.version = Some(result);
+            task_server.definitions.written(item.key.resource_type);
             remember(&task_server, item);
         }
         Ok::<_, CommitError>((written, message))

@@ -1,8 +1,10 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
+mod conformance;
 mod messages;
 mod read_back;
 mod rest;
+mod validation;
 
 use fhir_core::json::Value;
 use system_tests::http_client::{Client, Response};

@@ -15,7 +15,7 @@ use fhir_typed::capability as code;
 use super::Answer;
 use crate::app::Server;
 use crate::http::call::Call;
-use crate::operations::everything;
+use crate::operations::definitions;
 
 /// Day of the last change of what is stated here.
 const DATE: &str = "2026-11-25";
@@ -61,7 +61,7 @@ fn statement(server: &Server) -> Value {
     };
     let resources = Definitions::r4()
         .concrete_types()
-        .map(|resource_type| resource(resource_type, lead_here(resource_type)));
+        .map(|resource_type| resource(resource_type, lead_here(resource_type), &server.base_url));
     let system = ["transaction", "batch", "history-system"]
         .map(|name| Value::object([("code", text(name))]));
     let rest = Value::object([
@@ -121,19 +121,18 @@ fn statement(server: &Server) -> Value {
     ])
 }
 
-fn operations(type_name: &str) -> Vec<Value> {
-    let operation = |name: &str, definition: &str| {
-        let url = format!("http://hl7.org/fhir/OperationDefinition/{definition}");
-        Value::object([("name", text(name)), ("definition", text(url))])
-    };
-    let mut all = vec![operation("validate", "Resource-validate")];
-    if everything::OWNERS.contains(&type_name) {
-        all.push(operation("everything", &format!("{type_name}-everything")));
-    }
-    all
+fn operations(resource_type: ResourceTypeId, base_url: &str) -> Vec<Value> {
+    definitions::of_type(resource_type)
+        .map(|definition| {
+            Value::object([
+                ("name", text(definition.code)),
+                ("definition", text(definition.canonical(base_url))),
+            ])
+        })
+        .collect()
 }
 
-fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
+fn resource(resource_type: ResourceTypeId, rev_includes: &[Value], base_url: &str) -> Value {
     let name = resource_type.name();
     let interactions = INTERACTIONS.map(|name| Value::object([("code", text(name))]));
     let params = supported::parameters(resource_type);
@@ -147,7 +146,10 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
             text(format!("http://hl7.org/fhir/StructureDefinition/{name}")),
         ),
         ("interaction", Value::Array(interactions.to_vec())),
-        ("operation", Value::Array(operations(name))),
+        (
+            "operation",
+            Value::Array(operations(resource_type, base_url)),
+        ),
         ("versioning", text(code::versioning_update())),
         ("readHistory", Value::Bool(true)),
         ("updateCreate", Value::Bool(true)),

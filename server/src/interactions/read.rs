@@ -13,6 +13,7 @@ use crate::app::Server;
 use crate::audit;
 use crate::http::call::Call;
 use crate::interaction::Interaction;
+use crate::operations::definitions;
 use crate::search;
 
 /// `GET` and `HEAD [base]/[type]/[id]`
@@ -77,7 +78,9 @@ pub async fn perform(
     condition: &ReadCondition,
 ) -> Result<Answer, Problem> {
     access.permit(Act::Read, key.resource_type)?;
-    let stored = server.current(key).await?.ok_or_else(|| not_found(key))?;
+    let Some(stored) = server.current(key).await? else {
+        return built_in(server, key).ok_or_else(|| not_found(key));
+    };
     server.reads.push(audit::record(
         access,
         Interaction::Read,
@@ -100,4 +103,13 @@ pub async fn perform(
         });
     }
     Ok(Answer::resource(stored))
+}
+
+/// What the server itself defines: its operations.
+fn built_in(server: &Server, key: &ResourceKey) -> Option<Answer> {
+    if key.resource_type.name() != "OperationDefinition" {
+        return None;
+    }
+    let definition = definitions::by_id(&server.base_url, key.id.as_str())?;
+    Some(Answer::ok(definition.to_bytes()))
 }
