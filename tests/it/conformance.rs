@@ -28,7 +28,7 @@ fn cases_hold_on_postgres() {
     let Some(postgres) = Postgres::start().unwrap() else {
         return;
     };
-    let server = TestServer::start_on(&postgres.url).unwrap();
+    let server = TestServer::start_on(&postgres.url, &[]).unwrap();
     run_all(&server);
 }
 

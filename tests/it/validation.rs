@@ -2,7 +2,7 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/validation.html>
 
-use system_tests::server::{TestServer, url};
+use system_tests::server::TestServer;
 
 use super::{Client, json, text};
 
@@ -30,8 +30,7 @@ fn statuses(settings: &[&str], bodies: &[&str]) -> Vec<u16> {
     let package = package.display().to_string();
     let mut all = vec!["--package", package.as_str()];
     all.extend(settings);
-    let database = url(&folder.path().join("v.db"));
-    let server = TestServer::start_with(&database, &all).unwrap();
+    let server = TestServer::start_with(&folder.path().join("v.db"), &all).unwrap();
     let mut client = Client::connect(server.doors.http).unwrap();
     let mut post = |body: &&str| {
         client
@@ -66,8 +65,7 @@ fn modes_and_rules_decide_what_is_refused() {
 fn a_refusal_names_profile_and_element() {
     let folder = tempfile::tempdir().unwrap();
     let server =
-        TestServer::start_with(&url(&folder.path().join("v.db")), &["--profiles", "reject"])
-            .unwrap();
+        TestServer::start_with(&folder.path().join("v.db"), &["--profiles", "reject"]).unwrap();
     let mut client = Client::connect(server.doors.http).unwrap();
     let stored = client
         .post("/fhir/StructureDefinition", DEFINITION.as_bytes())

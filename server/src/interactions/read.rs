@@ -8,7 +8,7 @@ use fhir_core::ids::{Instant, ResourceKey};
 use fhir_core::issue::Problem;
 use fhir_core::versioning::{Tags, is_not_modified, parse_http_date, parse_if_none_match};
 
-use super::{Answer, deleted, not_found};
+use super::{Answer, binary, deleted, not_found};
 use crate::app::Server;
 use crate::audit;
 use crate::http::call::Call;
@@ -28,6 +28,9 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
     )?;
     let subset = search::subset_of(&call, key.resource_type)?;
     let mut answer = perform(&call.server, &call.access, &key, &condition).await?;
+    if binary::wants_content(&call) {
+        return binary::content(&call, answer);
+    }
     if let Some(subset) = subset
         && !answer.body.is_empty()
     {
@@ -79,7 +82,11 @@ pub async fn perform(
 ) -> Result<Answer, Problem> {
     access.permit(Act::Read, key.resource_type)?;
     let Some(stored) = server.current(key).await? else {
-        return built_in(server, key).ok_or_else(|| not_found(key));
+        // What the server itself defines can be read though nobody has stored it.
+        return match definitions::built_in(key) {
+            Some(definition) => Ok(Answer::ok(definition.to_bytes())),
+            None => Err(not_found(key)),
+        };
     };
     server.reads.push(audit::record(
         access,
@@ -103,13 +110,4 @@ pub async fn perform(
         });
     }
     Ok(Answer::resource(stored))
-}
-
-/// What the server itself defines: its operations.
-fn built_in(server: &Server, key: &ResourceKey) -> Option<Answer> {
-    if key.resource_type.name() != "OperationDefinition" {
-        return None;
-    }
-    let definition = definitions::by_id(&server.base_url, key.id.as_str())?;
-    Some(Answer::ok(definition.to_bytes()))
 }

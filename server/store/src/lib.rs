@@ -6,8 +6,10 @@ mod api;
 mod audit;
 mod body;
 mod catalog;
+mod custom;
 mod db;
 mod device;
+mod ehr;
 mod error;
 mod feed;
 mod feed_log;
@@ -19,19 +21,26 @@ mod message;
 mod open;
 mod options;
 mod read;
+mod sample;
 mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod text;
 mod threads;
 mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use custom::CustomParam;
 pub use device::DeviceToken;
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
 pub use feed::FeedRow;
 pub use feed_state::{
@@ -40,5 +49,7 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;
+pub use text::TextWords;

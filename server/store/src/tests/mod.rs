@@ -1,8 +1,11 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
+mod loading;
 mod memory;
 mod predicates;
+mod samples;
 mod suite;
 mod world;
 
