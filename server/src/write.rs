@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -297,6 +298,8 @@ async fn carry_out(
         )
     });
     let audit: Vec<_> = audit.collect();
+    // A profile stored a moment ago binds what is stored now.
+    server.definitions.fresh(&server.store).await?;
     let prepared = prepare_all(server, plan.drafts, currents).await?;
     let commit_parts = Commit {
         expects: plan.expects,
@@ -390,6 +393,7 @@ async fn commit(
                 continue;
             };
             item.version = Some(result);
+            task_server.definitions.written(item.key.resource_type);
             task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";
