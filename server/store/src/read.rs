@@ -44,7 +44,7 @@ pub(crate) fn plain_types(db: &mut Db) -> Result<HashSet<u16>, StoreError> {
 
 impl Reader<'_> {
     /// Runs reads that must see one state of the database.
-    fn at_one_moment<T>(
+    pub(crate) fn at_one_moment<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
