@@ -9,10 +9,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feeds::FeedSettings;
 use crate::ingest::settings::{DeviceSource, MqttBroker};
 
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
+
+/// Shortest admin token, in characters.
+const TOKEN_LENGTH_MIN: usize = 16;
 
 /// Largest settings file read, in bytes: a real one has a few hundred.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -56,6 +60,20 @@ pub struct Settings {
     /// Folder of mappings that add to or replace the ones inside the program
     #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
     pub mappings: Option<PathBuf>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
+    /// Token of those who may administer the server over the network; without one only this machine may
+    #[arg(
+        long,
+        env = "STOKER_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub admin_token: Option<Secret>,
+    /// Feeds, each a table `[[feed]]` of the settings file
+    #[arg(skip)]
+    pub feed: Vec<FeedSettings>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -86,6 +104,16 @@ pub struct Settings {
     /// Memory for current resources kept ready, in bytes; 0 turns it off
     #[arg(long, env = "STOKER_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
+    /// Matches that one conditional delete removes at most; 1 refuses when several match
+    #[arg(long, env = "STOKER_CONDITIONAL_DELETE_MAX", value_name = "COUNT")]
+    pub conditional_delete_max: Option<usize>,
+    /// Web origins whose pages may call the API, separated by commas; `*` for all, `off` for none
+    /// (default: those of this machine)
+    #[arg(long, env = "STOKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Folder of the files that bulk export writes (default: beside the database)
+    #[arg(long, env = "STOKER_EXPORT_FOLDER", value_name = "FOLDER")]
+    pub export_folder: Option<PathBuf>,
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
@@ -126,6 +154,8 @@ pub struct Config {
     pub mllp_id_namespace: Option<String>,
     /// See [`Settings::mappings`].
     pub mappings: Option<PathBuf>,
+    /// See [`Settings::tenants`].
+    pub tenants: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
@@ -146,6 +176,12 @@ pub struct Config {
     pub page_entries_max: usize,
     /// See [`Settings::cache_bytes`].
     pub cache_bytes: u64,
+    /// See [`Settings::conditional_delete_max`].
+    pub conditional_delete_max: usize,
+    /// See [`Settings::cors_origins`]; `None` means those of this machine.
+    pub cors_origins: Option<String>,
+    /// See [`Settings::export_folder`].
+    pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
     /// See [`Settings::device_mappings`].
@@ -156,6 +192,10 @@ pub struct Config {
     pub device: Vec<DeviceSource>,
     /// See [`Settings::mqtt`].
     pub mqtt: Vec<MqttBroker>,
+    /// See [`Settings::admin_token`].
+    pub admin_token: Option<Secret>,
+    /// See [`Settings::feed`].
+    pub feed: Vec<FeedSettings>,
 }
 
 impl Default for Config {
@@ -171,6 +211,7 @@ impl Default for Config {
             mllp_default_authority: None,
             mllp_id_namespace: None,
             mappings: None,
+            tenants: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
@@ -182,12 +223,49 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
+            conditional_delete_max: 1,
+            cors_origins: None,
+            export_folder: None,
             stop_seconds: 30,
             device_mappings: None,
             device_tokens_required: false,
             device: Vec::new(),
             mqtt: Vec::new(),
+            admin_token: None,
+            feed: Vec::new(),
         }
+    }
+}
+
+/// A text that is neither printed nor logged.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -309,6 +387,7 @@ impl Config {
             mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
+            tenants: given.tenants.or(file.tenants),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given
                 .insecure_open
@@ -340,6 +419,12 @@ impl Config {
                 .cache_bytes
                 .or(file.cache_bytes)
                 .unwrap_or(default.cache_bytes),
+            conditional_delete_max: given
+                .conditional_delete_max
+                .or(file.conditional_delete_max)
+                .unwrap_or(default.conditional_delete_max),
+            cors_origins: given.cors_origins.or(file.cors_origins),
+            export_folder: given.export_folder.or(file.export_folder),
             stop_seconds: given
                 .stop_seconds
                 .or(file.stop_seconds)
@@ -351,6 +436,8 @@ impl Config {
                 .unwrap_or(default.device_tokens_required),
             device: file.device,
             mqtt: file.mqtt,
+            admin_token: given.admin_token.or(file.admin_token),
+            feed: file.feed,
         }
     }
 
@@ -364,6 +451,14 @@ impl Config {
             Listen::Off => None,
             Listen::On(address) => Some(("mllp", address)),
         };
+        self.check_feeds().map_err(ConfigError)?;
+        if let Some(token) = &self.admin_token
+            && token.reveal().len() < TOKEN_LENGTH_MIN
+        {
+            return refuse(format!(
+                "`admin_token` must have at least {TOKEN_LENGTH_MIN} characters, so that nobody guesses it"
+            ));
+        }
         for (name, address) in [Some(("http", self.http)), mllp].into_iter().flatten() {
             if !address.ip().is_loopback() && !self.insecure_open {
                 return refuse(format!(
@@ -381,6 +476,9 @@ impl Config {
                 "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
             );
         }
+        if self.conditional_delete_max == 0 {
+            return refuse("`conditional_delete_max` must be at least 1".to_owned());
+        }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());
         }
@@ -391,6 +489,46 @@ impl Config {
             return refuse(
                 "`base_url` must begin with http:// or https:// and not end with /".to_owned(),
             );
+        }
+        Ok(())
+    }
+
+    /// All feeds of the settings: that of `mllp` first.
+    pub fn feeds(&self) -> Vec<FeedSettings> {
+        let short = match self.mllp {
+            Listen::Off => None,
+            Listen::On(address) => Some(self.mllp_feed(address)),
+        };
+        short.into_iter().chain(self.feed.iter().cloned()).collect()
+    }
+
+    /// The feed that the settings `mllp` and `mllp_…` stand for.
+    fn mllp_feed(&self, address: SocketAddr) -> FeedSettings {
+        let ids = self.mllp_processing_ids.split(',');
+        let mut feed = FeedSettings {
+            name: self.mllp_feed.clone(),
+            address: Some(address),
+            processing_ids: ids.map(|id| id.trim().to_owned()).collect(),
+            zone: self.mllp_zone.clone(),
+            default_authority: self.mllp_default_authority.clone(),
+            id_namespace: self.mllp_id_namespace.clone(),
+            ..FeedSettings::default()
+        };
+        if let Some(charset) = &self.mllp_charset {
+            feed.charset.clone_from(charset);
+        }
+        feed
+    }
+
+    fn check_feeds(&self) -> Result<(), String> {
+        let mut names = std::collections::HashSet::new();
+        for feed in &self.feed {
+            let named = |text: String| format!("feed `{}`: {text}", feed.name);
+            feed.check(self.insecure_open).map_err(named)?;
+            let is_short = self.mllp != Listen::Off && feed.name == self.mllp_feed;
+            if is_short || !names.insert(&feed.name) {
+                return Err(named("the name is taken by another feed".to_owned()));
+            }
         }
         Ok(())
     }

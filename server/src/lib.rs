@@ -2,12 +2,14 @@
 //!
 //! Read [`routes`] for every URL, [`write`] for the one way data gets in, [`app`] for start and stop.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cache;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod ehr;
 pub mod feeds;
 pub mod gateway;
 pub mod health;
@@ -15,6 +17,7 @@ pub mod http;
 pub mod ingest;
 pub mod interaction;
 pub mod interactions;
+pub mod messages;
 pub mod metrics;
 pub mod openapi;
 pub mod operations;

@@ -14,7 +14,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
 use fhir_store::{
-    Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored,
+    Commit, CommitError, Committed, EhrPage, Expectation, MessageReceipt, MessageRecord, Stored,
 };
 
 use tokio::sync::MutexGuard;
@@ -22,6 +22,7 @@ use tokio::sync::MutexGuard;
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
+use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
 
@@ -50,6 +51,8 @@ pub struct Draft {
 pub enum Step {
     /// The resource becomes this.
     Put(Arc<Document>),
+    /// The same with a document that [`check_resource`] has passed already.
+    PutChecked(Arc<Document>),
     /// The resource is deleted.
     Delete,
 }
@@ -217,6 +220,20 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// As [`submit`], together with the page of an EHR walk that brought it.
+///
+/// # Errors
+/// See [`Failure`]; [`Failure::Moved`] also when another run moved the walk.
+pub async fn submit_page(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: EhrPage,
+) -> Result<Vec<Written>, Failure> {
+    let done = carry_out(server, access, plan, Some(page)).await?;
+    Ok(done.written)
+}
+
 /// Carries out one plan, all or nothing, and returns when it is durable.
 ///
 /// # Errors
@@ -239,6 +256,15 @@ pub async fn submit_all(
     access: &Access,
     plan: Plan,
     samples: Vec<fhir_store::SeriesSamples>,
+) -> Result<Done, Failure> {
+    carry_out(server, access, plan, None).await
+}
+
+async fn carry_out(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: Option<EhrPage>,
 ) -> Result<Done, Failure> {
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
@@ -278,7 +304,7 @@ pub async fn submit_all(
         message: plan.message,
         samples,
     };
-    commit(server, prepared, commit_parts).await
+    commit(server, prepared, commit_parts, page).await
 }
 
 /// Prepares the drafts, on another thread when there is much to do.
@@ -288,7 +314,7 @@ async fn prepare_all(
     currents: Vec<Option<Stored>>,
 ) -> Result<Vec<Prepared>, Failure> {
     let size = |draft: &Draft| match &draft.step {
-        Step::Put(document) => document.text().len(),
+        Step::Put(document) | Step::PutChecked(document) => document.text().len(),
         Step::Delete => 0,
     };
     let bytes: usize = drafts.iter().map(size).sum();
@@ -320,6 +346,7 @@ async fn commit(
     server: &Arc<Server>,
     prepared: Vec<Prepared>,
     mut commit: Commit,
+    page: Option<EhrPage>,
 ) -> Result<Done, Failure> {
     let mut written = Vec::with_capacity(prepared.len());
     // For every change, where it stands in `written`.
@@ -331,7 +358,9 @@ async fn commit(
         }
         written.push(item.written);
     }
-    if commit.changes.is_empty() && commit.message.is_none() && commit.samples.is_empty() {
+    let is_empty =
+        commit.changes.is_empty() && commit.message.is_none() && commit.samples.is_empty();
+    if is_empty && page.is_none() {
         commit
             .audit
             .into_iter()
@@ -344,11 +373,17 @@ async fn commit(
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
+        let store = &task_server.store;
+        let done = match page {
+            Some(page) => store.commit_page(commit, page).await?,
+            None => store.commit(commit).await?,
+        };
         let Committed {
             results,
             message,
             samples,
-        } = task_server.store.commit(commit).await?;
+        } = done;
+        let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
@@ -356,6 +391,10 @@ async fn commit(
             item.version = Some(result);
             task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
+            has_params |= item.key.resource_type.name() == "SearchParameter";
+        }
+        if has_params {
+            custom::refresh_soon(&task_server);
         }
         Ok::<_, CommitError>(Done {
             written,
@@ -396,6 +435,7 @@ fn remember(server: &Server, item: &Written) {
 pub fn failure(error: CommitError) -> Failure {
     match error {
         CommitError::VersionMoved { .. }
+        | CommitError::WalkMoved
         | CommitError::ExpectationFailed { .. }
         | CommitError::IdTaken { .. } => Failure::Moved,
         CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),

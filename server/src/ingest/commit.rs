@@ -10,15 +10,18 @@ use device::ingest::{Dense, Fate, Ingest, Payload, Prepared, Reported};
 use device::meeting::Reason;
 use device::port::{DevicePort, Taken, Taking};
 use fhir_core::access::{Access, Channel};
+use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_store::{MessageState, NarrowSample, SampleFate, SeriesSamples};
+use fhir_core::json::{Document, Value};
+use fhir_store::{Bookkeeping, MessageState, NarrowSample, SampleFate, SeriesSamples};
 
 use super::directory;
 use super::plan::{Planned, deleted_here, not_stored, plan};
 use crate::app::Server;
 use crate::gateway;
+use crate::interaction::Interaction;
 use crate::metrics::MessageOutcome;
-use crate::write::{self, Attempts, Failure, Plan};
+use crate::write::{self, Attempts, Draft, Failure, Need, Plan, Step};
 
 /// Bytes of a payload above which reading it leaves the thread that serves requests: about 1 ms of work.
 const INLINE_BYTES_MAX: usize = 16 * 1024;
@@ -192,7 +195,7 @@ async fn attempt(
     let mut all = made.clone();
     if !made.is_empty() {
         let (key, resource) = gateway::provenance::build(&intake, &made, (server.clock)())?;
-        drafts.push(gateway::put(key.clone(), &resource)?);
+        drafts.push(put(key.clone(), &resource)?);
         all.push(key);
     }
     let refused = refusal(&intake);
@@ -201,7 +204,14 @@ async fn attempt(
         None if results.iter().any(waits) => MessageState::Warnings,
         None => MessageState::Processed,
     };
-    let message = gateway::record(&intake, state, refused.clone(), all);
+    let message = gateway::record::record(
+        &intake,
+        &[],
+        state,
+        refused.clone(),
+        all,
+        Bookkeeping::default(),
+    );
     let plan = Plan {
         drafts,
         message: Some(message),
@@ -236,6 +246,19 @@ async fn attempt(
     Ok((taken, refused_samples))
 }
 
+fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
+    let document = Document::parse(&resource.to_bytes()).map_err(|error| {
+        let text = format!("the mapping's output: {error}");
+        Problem::new(ErrorKind::BAD_JSON, text)
+    })?;
+    Ok(Draft {
+        key,
+        step: Step::Put(Arc::new(document)),
+        need: Need::Nothing,
+        interaction: Interaction::Update,
+    })
+}
+
 /// Keeps a payload whose resources cannot be stored, and says why.
 async fn invalid(
     server: &Arc<Server>,
@@ -247,11 +270,13 @@ async fn invalid(
         ..prepared.intake.clone()
     };
     let text = problem.to_string();
-    let message = gateway::record(
+    let message = gateway::record::record(
         &intake,
+        &[],
         MessageState::Refused,
         Some(text.clone()),
         Vec::new(),
+        Bookkeeping::default(),
     );
     let plan = Plan {
         message: Some(message),

@@ -2,5 +2,16 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/operations.html>
 
+pub mod bulk_import;
+pub mod convert;
+pub mod definitions;
 pub mod everything;
+pub mod explain;
+pub mod export;
+pub mod lastn;
+pub mod lineage;
+pub mod match_;
+pub mod meta;
+pub mod parameters;
+pub mod status;
 pub mod validate;

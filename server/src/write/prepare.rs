@@ -57,9 +57,11 @@ pub fn prepare(
         Some(document) => server.extract(key.resource_type, document.root()),
         None => Vec::new(),
     };
+    if let Step::Put(document) = &step {
+        check_resource(server, key.resource_type, document.root())?;
+    }
     match step {
-        Step::Put(document) => {
-            check_resource(server, key.resource_type, document.root())?;
+        Step::Put(document) | Step::PutChecked(document) => {
             let body = Body::new(document.root(), &key.id);
             if let (Some(stored), Some(old)) = (live, &old)
                 && is_same(&body, old, &key)

@@ -6,8 +6,10 @@ mod api;
 mod audit;
 mod body;
 mod catalog;
+mod custom;
 mod db;
 mod device;
+mod ehr;
 mod error;
 mod feed;
 mod feed_log;
@@ -24,15 +26,21 @@ mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod text;
 mod threads;
 mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use custom::CustomParam;
 pub use device::DeviceToken;
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
 pub use feed::FeedRow;
 pub use feed_state::{
@@ -44,3 +52,4 @@ pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, Message
 pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;
+pub use text::TextWords;

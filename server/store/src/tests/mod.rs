@@ -1,6 +1,8 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
+mod loading;
 mod memory;
 mod predicates;
 mod samples;

@@ -74,6 +74,9 @@ impl Transaction<'_> {
             Some(message) => message::check(self.db, message)?,
             None => false,
         };
+        if let Some(page) = &commit.page {
+            crate::ehr::check(self.db, page)?;
+        }
         let mut currents = Vec::with_capacity(commit.changes.len());
         for (index, change) in commit.changes.iter().enumerate() {
             currents.push(self.check(index, change)?);
@@ -111,6 +114,9 @@ impl Transaction<'_> {
                 at,
                 &made,
             )?);
+        }
+        if let Some(page) = &commit.page {
+            crate::ehr::apply(self.db, page, at)?;
         }
         for record in &commit.audit {
             let version = record
