@@ -6,14 +6,11 @@
 
 use conformance::Definitions;
 use fhir_core::access::Act;
-use fhir_core::datatype::date::Zone;
 use fhir_core::datatype::decimal::Decimal;
 use fhir_core::datatype::ucum;
 use fhir_core::ids::Instant;
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, Number, Value, ValueRef};
-use fhir_core::search::limits::Limits;
-use fhir_core::search::query::{self, Context, Handling};
 use fhir_core::stats::{self, Statistic};
 use fhir_store::{Only, SearchQuery, Stored, TotalMode};
 
@@ -181,22 +178,15 @@ async fn observations(
             .iter()
             .map(|d| ("date".to_owned(), d.clone())),
     );
-    let own_bases = server.own_bases();
-    let context = Context {
-        base_urls: &own_bases,
-        now: (server.clock)(),
-        zone: Zone::UTC,
-        limits: Limits::default(),
-    };
     let observation = Definitions::r4().resource_type("Observation");
     let observation = observation
         .ok_or_else(|| Problem::new(ErrorKind::INTERNAL, "the definitions lack Observation"))?;
-    let request = query::parse(observation, &parameters, Handling::Strict, &context)?;
+    let predicate = crate::search::condition_of(server, observation, &parameters)?;
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let query = SearchQuery {
             resource_type: observation,
-            predicate: request.predicate.clone(),
+            predicate: predicate.clone(),
             sort: Vec::new(),
             limit: PAGE_RESOURCES,
             after,
