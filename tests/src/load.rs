@@ -175,7 +175,9 @@ fn connection<'a>(
         let mut begun = Instant::now();
         if let Some(pace) = amount.pace {
             let due = start + Duration::from_secs_f64(number as f64 / pace.max(1e-9));
-            std::thread::sleep(due.saturating_duration_since(begun));
+            while Instant::now() < due {
+                std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            }
             // A late start is the server's fault: it held up the exchange before.
             begun = due;
         }

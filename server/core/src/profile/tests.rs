@@ -1,4 +1,4 @@
-//! Profiles of our own, R4's vital signs, and every official example.
+//! Profiles of our own and R4's vital signs.
 
 use std::sync::Arc;
 
@@ -326,38 +326,4 @@ fn vital_signs_are_built_in() {
     assert!(check(&no_subject).contains("Observation.subject"));
     let late = vital("heartrate", "8867-4", rate).replace("2020-01-02", "2020");
     assert!(check(&late).contains("vs-1"), "{}", check(&late));
-}
-
-/// The official examples break no rule of severity error. Reads them from `FHIR_R4_EXAMPLES` where that names an NDJSON file.
-#[test]
-fn official_examples_break_no_rule() {
-    let Ok(path) = std::env::var("FHIR_R4_EXAMPLES") else {
-        return;
-    };
-    let text = std::fs::read_to_string(path).unwrap();
-    let catalogue = Catalogue::default();
-    let mut wrong = Vec::new();
-    for line in text.lines() {
-        let document = Document::parse(line.as_bytes()).unwrap();
-        let mut issues =
-            crate::validate::invariants::check(document.root(), Some(&catalogue), None);
-        issues.extend(check_claims(&catalogue, document.root(), &[], None));
-        let name = |n: &str| {
-            document
-                .root()
-                .get(n)
-                .and_then(|v| v.as_str())
-                .unwrap_or_default()
-                .into_owned()
-        };
-        for issue in issues.iter().filter(|i| i.severity >= Severity::Error) {
-            wrong.push(format!(
-                "{}/{} {}",
-                name("resourceType"),
-                name("id"),
-                shown(std::slice::from_ref(issue))
-            ));
-        }
-    }
-    assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }
