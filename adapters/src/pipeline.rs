@@ -57,6 +57,7 @@ struct Found {
     actions: Vec<Action>,
     unread: Vec<mappings::Position>,
     unread_count: usize,
+    source: Option<SourceTree>,
 }
 
 impl Pipeline {
@@ -85,6 +86,11 @@ impl Pipeline {
 
     /// Reads and maps one message. Total: any bytes give something to keep.
     pub fn read(&self, raw: Bytes) -> Reading {
+        self.read_with_source(raw).0
+    }
+
+    /// The same, with the source tree that the lineage of the resources points into; `None` when it was never built.
+    pub fn read_with_source(&self, raw: Bytes) -> (Reading, Option<SourceTree>) {
         let mut found = Found::default();
         let refused = self.steps(&raw, &mut found).err();
         let header = found.header.or_else(|| Header::probe(&raw));
@@ -121,11 +127,12 @@ impl Pipeline {
         let charset = found.charset.unwrap_or(Charset::UTF_8);
         let is_understood = intake.mapping.is_some();
         let envelope = Envelope::new(header, charset, self.feed.acknowledge, is_understood);
-        Reading {
+        let reading = Reading {
             intake,
             envelope,
             keys,
-        }
+        };
+        (reading, found.source)
     }
 
     fn steps(&self, raw: &[u8], found: &mut Found) -> Result<(), (AckCode, Issue)> {
@@ -167,6 +174,7 @@ impl Pipeline {
         found.unread = unread;
         found.resources = output.resources;
         found.actions = output.actions;
+        found.source = Some(source);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpServer, web};
 use conformance::ResourceTypeId;
 use fhir_core::datatype::date::Zone;
@@ -18,11 +19,14 @@ use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::admin::guard::only_administrators;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError};
+use crate::ehr::tenants::Tenants;
 use crate::feeds::{Feeds, Transport};
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::routes;
 use crate::source::{Clock, IdSource, random_ids, system_clock};
@@ -55,6 +59,14 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
+    /// The EHR tenants.
+    pub tenants: Tenants,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -91,7 +103,11 @@ impl Server {
             signer: Signer::new(store.secret()),
             feeds: Feeds::default(),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
+            tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
             config,
             base_url,
@@ -220,6 +236,7 @@ pub struct App {
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -238,6 +255,7 @@ impl App {
             let state = for_workers.get().cloned();
             actix_web::App::new()
                 .wrap(actix_web::middleware::Compress::default())
+                .wrap(from_fn(only_administrators))
                 .configure(move |urls| routes::configure(urls, state))
         })
         .workers(workers)
@@ -248,12 +266,22 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
         server
             .feeds
             .start(&server)
             .await
             .map_err(StartError::Feed)?;
         let feeds = server.feeds.addresses();
+        let tenants = Tenants::start(&server).await;
+        tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -272,13 +300,16 @@ impl App {
             handle,
             serving,
             recording,
+            brokers,
         })
     }
 
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
+        self.server.tenants.stop();
         self.server.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::feeds::FeedSettings;
+use crate::ingest::settings::{DeviceSource, MqttBroker};
 
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
@@ -70,6 +71,9 @@ pub struct Settings {
     /// Feeds, each a table `[[feed]]` of the settings file
     #[arg(skip)]
     pub feed: Vec<FeedSettings>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -103,6 +107,18 @@ pub struct Settings {
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
+    /// Folder of payload mappings of devices that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_DEVICE_MAPPINGS", value_name = "FOLDER")]
+    pub device_mappings: Option<PathBuf>,
+    /// Ask every sender to `/ingest` for a device token
+    #[arg(long, env = "STOKER_DEVICE_TOKENS_REQUIRED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub device_tokens_required: Option<bool>,
+    /// Senders of device data; in the file only.
+    #[arg(skip)]
+    pub device: Vec<DeviceSource>,
+    /// Brokers of device data; in the file only.
+    #[arg(skip)]
+    pub mqtt: Vec<MqttBroker>,
 }
 
 /// The settings in force.
@@ -128,6 +144,8 @@ pub struct Config {
     pub mllp_id_namespace: Option<String>,
     /// See [`Settings::mappings`].
     pub mappings: Option<PathBuf>,
+    /// See [`Settings::tenants`].
+    pub tenants: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
@@ -152,6 +170,14 @@ pub struct Config {
     pub stop_seconds: u64,
     /// See [`Settings::admin_token`].
     pub admin_token: Option<Secret>,
+    /// See [`Settings::device_mappings`].
+    pub device_mappings: Option<PathBuf>,
+    /// See [`Settings::device_tokens_required`].
+    pub device_tokens_required: bool,
+    /// See [`Settings::device`].
+    pub device: Vec<DeviceSource>,
+    /// See [`Settings::mqtt`].
+    pub mqtt: Vec<MqttBroker>,
     /// See [`Settings::feed`].
     pub feed: Vec<FeedSettings>,
 }
@@ -169,6 +195,7 @@ impl Default for Config {
             mllp_default_authority: None,
             mllp_id_namespace: None,
             mappings: None,
+            tenants: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
@@ -183,6 +210,10 @@ impl Default for Config {
             stop_seconds: 30,
             admin_token: None,
             feed: Vec::new(),
+            device_mappings: None,
+            device_tokens_required: false,
+            device: Vec::new(),
+            mqtt: Vec::new(),
         }
     }
 }
@@ -337,6 +368,7 @@ impl Config {
             mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
+            tenants: given.tenants.or(file.tenants),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given
                 .insecure_open
@@ -374,6 +406,13 @@ impl Config {
                 .unwrap_or(default.stop_seconds),
             admin_token: given.admin_token.or(file.admin_token),
             feed: file.feed,
+            device_mappings: given.device_mappings.or(file.device_mappings),
+            device_tokens_required: given
+                .device_tokens_required
+                .or(file.device_tokens_required)
+                .unwrap_or(default.device_tokens_required),
+            device: file.device,
+            mqtt: file.mqtt,
         }
     }
 
@@ -648,11 +687,18 @@ mod tests {
     #[test]
     fn what_is_printed_can_be_read_again_and_hides_passwords() {
         let config = Config {
+            admin_token: Some(Secret("0123456789abcdef".to_owned())),
+            feed: vec![FeedSettings {
+                name: "lab".to_owned(),
+                authorities: [("HILL".to_owned(), "urn:x:hill".to_owned())].into(),
+                ..FeedSettings::default()
+            }],
             database: "postgres://me:secret@db/stoker".to_owned(),
             ..Config::default()
         };
         let text = config.to_toml();
-        assert!(!text.contains("secret"));
+        assert!(!text.contains("secret") && !text.contains("0123456789abcdef"));
+        assert_eq!(parse_file(&text).unwrap().feed, config.feed);
         assert_eq!(
             parse_file(&text).unwrap().database.as_deref(),
             Some("postgres://me:***@db/stoker")

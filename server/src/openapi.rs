@@ -21,6 +21,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::admin;
 use crate::feeds;
 use crate::health;
+use crate::ingest::{http, quarantine};
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -41,6 +42,43 @@ const FHIR_JSON: &str = "application/fhir+json";
         admin::feeds::delete,
         admin::feeds::pause,
         admin::feeds::resume,
+        crate::admin::messages::list::list,
+        crate::admin::messages::list::one,
+        crate::admin::messages::list::raw,
+        crate::admin::messages::act::replay,
+        crate::admin::messages::act::replay_many,
+        crate::admin::messages::act::discard,
+        crate::admin::messages::tryout::preview,
+        crate::admin::messages::regression::run,
+        crate::admin::messages::ledger::loss,
+        crate::admin::messages::ledger::unmapped,
+        crate::admin::messages::reviews::list,
+        crate::admin::messages::reviews::one,
+        crate::admin::messages::reviews::decide,
+        crate::admin::messages::incidents::list,
+        crate::admin::messages::incidents::one,
+        crate::admin::messages::incidents::open,
+        crate::admin::messages::incidents::step,
+        crate::ehr::admin::list,
+        crate::ehr::admin::register,
+        crate::ehr::admin::show,
+        crate::ehr::admin::remove,
+        crate::ehr::admin::run,
+        crate::ehr::admin::completeness,
+        crate::ehr::admin::reviews,
+        crate::ehr::admin::close_review,
+        crate::ehr::admin::source,
+        crate::ehr::jwks::all,
+        crate::ehr::jwks::one,
+        http::handle,
+        quarantine::list,
+        quarantine::one,
+        quarantine::raw,
+        quarantine::replay,
+        quarantine::set_aside,
+        quarantine::add_token,
+        quarantine::tokens,
+        quarantine::revoke
     )
 )]
 struct Annotated;

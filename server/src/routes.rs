@@ -16,6 +16,7 @@ use crate::health;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
+use crate::ingest;
 use crate::interaction::Interaction;
 use crate::interactions::{
     Answer, audit_trail, batch, capabilities, create, delete, history, patch, read, search_type,
@@ -23,7 +24,7 @@ use crate::interactions::{
 };
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::operations::{everything, validate};
+use crate::operations::{convert, everything, lineage, validate};
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -53,6 +54,16 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                     on(get(), Interaction::Capabilities, capabilities::handle),
                     on(head(), Interaction::Capabilities, capabilities::handle),
                 ],
+            ))
+            .service(at(
+                "/$convert",
+                "POST",
+                [on(post(), Interaction::Operation, convert::handle)],
+            ))
+            .service(at(
+                "/{type}/{id}/$lineage",
+                "GET",
+                [on(get(), Interaction::Operation, lineage::handle)],
             ))
             .service(at(
                 "/AuditEvent/$trail",
@@ -141,12 +152,15 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 )],
             )),
     )
+    .configure(ingest::quarantine::routes)
+    .configure(crate::admin::messages::configure)
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
     .configure(admin::feeds::configure)
     .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
+    .configure(crate::ehr::admin::configure)
     .service(openapi::pages())
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)

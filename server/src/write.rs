@@ -14,7 +14,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
 use fhir_store::{
-    Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored,
+    Commit, CommitError, Committed, EhrPage, Expectation, MessageReceipt, MessageRecord, Stored,
 };
 
 use tokio::sync::MutexGuard;
@@ -76,6 +76,19 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
+    /// Samples of dense series.
+    pub samples: Vec<fhir_store::SeriesSamples>,
+}
+
+/// A plan carried out.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What became of the drafts.
+    pub written: Vec<Written>,
+    /// The message's number.
+    pub message: Option<MessageReceipt>,
+    /// What became of the samples, by series.
+    pub samples: Vec<Vec<fhir_store::SampleFate>>,
 }
 
 /// What became of a draft.
@@ -206,6 +219,20 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// As [`submit`], together with the page of an EHR walk that brought it.
+///
+/// # Errors
+/// See [`Failure`]; [`Failure::Moved`] also when another run moved the walk.
+pub async fn submit_page(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: EhrPage,
+) -> Result<Vec<Written>, Failure> {
+    let done = carry_out(server, access, plan, Some(page)).await?;
+    Ok(done.written)
+}
+
 /// Carries out one plan, all or nothing, and returns when it is durable.
 ///
 /// # Errors
@@ -215,6 +242,28 @@ pub async fn submit(
     access: &Access,
     plan: Plan,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    let done = submit_all(server, access, plan).await?;
+    Ok((done.written, done.message))
+}
+
+/// The same, with what became of samples.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn submit_all(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+) -> Result<Done, Failure> {
+    carry_out(server, access, plan, None).await
+}
+
+async fn carry_out(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: Option<EhrPage>,
+) -> Result<Done, Failure> {
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
     }
@@ -246,7 +295,14 @@ pub async fn submit(
     });
     let audit: Vec<_> = audit.collect();
     let prepared = prepare_all(server, plan.drafts, currents).await?;
-    commit(server, prepared, audit, plan.expects, plan.message).await
+    let commit_parts = Commit {
+        expects: plan.expects,
+        changes: Vec::with_capacity(prepared.len()),
+        audit,
+        message: plan.message,
+        samples: plan.samples,
+    };
+    commit(server, prepared, commit_parts, page).await
 }
 
 /// Prepares the drafts, on another thread when there is much to do.
@@ -287,45 +343,57 @@ async fn prepare_all(
 async fn commit(
     server: &Arc<Server>,
     prepared: Vec<Prepared>,
-    audit: Vec<fhir_store::AuditRecord>,
-    expects: Vec<Expectation>,
-    message: Option<MessageRecord>,
-) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
-    let mut changes = Vec::with_capacity(prepared.len());
+    mut commit: Commit,
+    page: Option<EhrPage>,
+) -> Result<Done, Failure> {
     let mut written = Vec::with_capacity(prepared.len());
     // For every change, where it stands in `written`.
     let mut places = Vec::with_capacity(prepared.len());
     for item in prepared {
         if let Some(change) = item.change {
-            changes.push(change);
+            commit.changes.push(change);
             places.push(written.len());
         }
         written.push(item.written);
     }
-    if changes.is_empty() && message.is_none() {
-        audit
+    let is_empty =
+        commit.changes.is_empty() && commit.message.is_none() && commit.samples.is_empty();
+    if is_empty && page.is_none() {
+        commit
+            .audit
             .into_iter()
             .for_each(|record| server.reads.push(record));
-        return Ok((written, None));
+        return Ok(Done {
+            written,
+            ..Done::default()
+        });
     }
-    let commit = Commit {
-        expects,
-        changes,
-        audit,
-        message,
-    };
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
-        let Committed { results, message } = task_server.store.commit(commit).await?;
+        let store = &task_server.store;
+        let done = match page {
+            Some(page) => store.commit_page(commit, page).await?,
+            None => store.commit(commit).await?,
+        };
+        let Committed {
+            results,
+            message,
+            samples,
+        } = done;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
             };
             item.version = Some(result);
+            task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
         }
-        Ok::<_, CommitError>((written, message))
+        Ok::<_, CommitError>(Done {
+            written,
+            message,
+            samples,
+        })
     });
     match task.await {
         Ok(Ok(done)) => Ok(done),
@@ -360,6 +428,7 @@ fn remember(server: &Server, item: &Written) {
 pub fn failure(error: CommitError) -> Failure {
     match error {
         CommitError::VersionMoved { .. }
+        | CommitError::WalkMoved
         | CommitError::ExpectationFailed { .. }
         | CommitError::IdTaken { .. } => Failure::Moved,
         CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),

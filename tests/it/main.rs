@@ -1,5 +1,6 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
+mod devices;
 mod feeds;
 mod messages;
 mod read_back;

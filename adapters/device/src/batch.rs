@@ -8,6 +8,7 @@ use fhir_core::sample::{self, Template};
 use mappings::Produced;
 
 use crate::decimal::Decimal;
+use crate::ingest::Dense;
 use crate::series::{NarrowSample, SeriesSamples};
 
 /// What became of one measurement or item.
@@ -65,8 +66,10 @@ pub struct Reported {
 }
 
 /// Results by id while a payload is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
+    /// Where values of dense measures go.
+    pub(crate) dense: Dense,
     pub(crate) resources: Vec<Produced>,
     /// For each resource, which result it is.
     pub(crate) resource_results: Vec<usize>,
@@ -87,6 +90,19 @@ struct Known {
 }
 
 impl Batch {
+    pub(crate) fn new(dense: Dense) -> Self {
+        Self {
+            dense,
+            resources: Vec::new(),
+            resource_results: Vec::new(),
+            series: Vec::new(),
+            known: HashMap::new(),
+            known_samples: HashMap::new(),
+            known_series: HashMap::new(),
+            results: Vec::new(),
+        }
+    }
+
     pub(crate) fn result(&mut self, item: usize, pointer: String, rule: String, fate: Fate) {
         self.results.push(Reported {
             item,

@@ -172,7 +172,18 @@ impl Ingest {
 
     /// Judges what was read; `directory` knows the devices that [`Reading::devices`] names.
     pub fn judge(&self, reading: Reading, payload: &Payload, directory: &Directory) -> Prepared {
-        let mut batch = Batch::default();
+        self.judge_as(reading, payload, directory, self.source.dense)
+    }
+
+    /// The same, with dense measures going where the caller says.
+    pub fn judge_as(
+        &self,
+        reading: Reading,
+        payload: &Payload,
+        directory: &Directory,
+        dense: Dense,
+    ) -> Prepared {
+        let mut batch = Batch::new(dense);
         for (index, reads) in reading.items {
             self.item(index, reads, payload, directory, &mut batch);
         }
@@ -356,7 +367,7 @@ impl Ingest {
     /// A judged measurement as a sample of a series, or as a resource.
     fn placed(&self, judged: &Judged, batch: &mut Batch) -> Fate {
         let channel = series::channel(judged, self.observer.namespace());
-        if let (Dense::Samples, Some(channel)) = (self.source.dense, &channel)
+        if let (Dense::Samples, Some(channel)) = (batch.dense, &channel)
             && let Some((template, sample)) = self.templates.sample(judged, &self.observer)
         {
             return batch.sample(channel, template, sample);
@@ -376,7 +387,8 @@ impl Ingest {
         }
     }
 
-    fn issue(&self, result: &Reported) -> Option<Issue> {
+    /// What the message log says of a result; `None` for one that needs no look.
+    pub fn issue(&self, result: &Reported) -> Option<Issue> {
         let place = format!(
             "item {}, rule `{}`, mapping {}",
             result.item, result.rule, self.mapping.id

@@ -18,6 +18,7 @@ pub mod measure;
 pub mod measurement;
 pub mod meeting;
 pub mod mqtt;
+mod mqtt_tls;
 pub mod observation;
 pub mod payload;
 pub mod port;

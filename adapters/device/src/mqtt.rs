@@ -25,6 +25,8 @@ use tracing::{error, info, warn};
 use crate::ingest::{Ingest, Payload};
 use crate::port::DevicePort;
 
+pub use crate::mqtt_tls::tls;
+
 /// Largest message taken, in bytes: a day of a dense series.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Messages received and not yet looked at; when full the connection is not read.

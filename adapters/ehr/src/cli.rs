@@ -72,7 +72,7 @@ pub async fn run(
     port: Arc<dyn Port>,
     surroundings: Arc<dyn Surroundings>,
 ) -> Result<String, EhrError> {
-    let report = Run::new(tenant, port, surroundings)?.run().await?;
+    let report = Run::new(tenant, port, surroundings)?.sync().await?;
     Ok(report_text(&report))
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fhir_core::json::Value;
 
 use crate::port::{
-    Action, Known, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState, Write,
+    Action, Counts, Known, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState, Write,
 };
 use crate::tenant::Persona;
 
@@ -147,5 +147,7 @@ fn commit(walk: &WalkKey, revision: u64, writes: Vec<Write>, seen: &[&str]) -> P
         missed: Vec::new(),
         provenance: None,
         evidence: None,
+        counts: Counts::default(),
+        reviews: Vec::new(),
     }
 }

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fhir_core::json::Value;
+use conformance::Definitions;
+use fhir_core::json::{Document, Value};
+use fhir_core::validate::structure;
 
 use crate::clock::Later;
 use crate::port::{
@@ -267,6 +269,21 @@ impl Port for Memory {
                     .is_some_and(|patient| carries(patient, identifier))
         });
         ready(Ok(found.map(|((_, id), _)| id.clone()).collect()))
+    }
+
+    fn accepts(&self, resource: &Value) -> Result<(), String> {
+        let name = resource.get("resourceType").and_then(Value::as_str);
+        let resource_type = name.and_then(|name| Definitions::r4().resource_type(name));
+        let resource_type = resource_type.ok_or("`resourceType` names no R4 type")?;
+        let document = Document::parse(&resource.to_bytes()).map_err(|e| e.to_string())?;
+        match structure::check(resource_type, document.root()).first() {
+            None => Ok(()),
+            Some(issue) => Err(format!(
+                "{}: {}",
+                issue.expression.as_deref().unwrap_or_default(),
+                issue.diagnostics
+            )),
+        }
     }
 
     fn commit(&self, page: PageCommit) -> Later<'_, Result<(), PortError>> {

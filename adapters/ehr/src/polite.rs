@@ -84,6 +84,19 @@ impl Polite {
         self.ledger().total
     }
 
+    /// The UTC day and the requests of that day, for keeping the budget over a restart.
+    pub fn spent(&self) -> (i64, u32) {
+        let ledger = self.ledger();
+        (ledger.day, ledger.today)
+    }
+
+    /// Takes over what an earlier process spent.
+    pub fn set_spent(&self, day: i64, today: u32) {
+        let mut ledger = self.ledger();
+        ledger.day = day;
+        ledger.today = today;
+    }
+
     /// The tenant's tokens.
     pub fn tokens(&self) -> &TokenSource {
         &self.tokens

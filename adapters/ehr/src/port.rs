@@ -197,6 +197,21 @@ pub struct PageCommit {
     pub provenance: Option<Value>,
     /// What may be believed about this search now; written when a walk ends.
     pub evidence: Option<Value>,
+    /// The accounting of this page alone.
+    pub counts: Counts,
+    /// Questions that a person has to answer.
+    pub reviews: Vec<Review>,
+}
+
+/// A question for a person. It names systems, places and our ids; no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// `identifier-fits-several` or `rejected`.
+    pub kind: &'static str,
+    /// About which resource of ours, `Type/id`; our id even when nothing was stored.
+    pub resource: String,
+    /// What was found.
+    pub detail: String,
 }
 
 /// One resource to write.
@@ -267,6 +282,8 @@ pub trait Port: Send + Sync {
         identifier: &IdentifierKey,
         except_tenant: &str,
     ) -> Later<'_, Result<Vec<String>, PortError>>;
+    /// Whether the server would store this resource; else why not, naming places and no values.
+    fn accepts(&self, resource: &Value) -> Result<(), String>;
     /// Stores a page and moves its cursor, both or neither; resolves when durable.
     fn commit(&self, page: PageCommit) -> Later<'_, Result<(), PortError>>;
     /// All walks of a tenant, for evidence and reports.

@@ -41,6 +41,8 @@ pub struct Tenant {
     pub scopes: Vec<String>,
     /// Whose data.
     pub cohort: Cohort,
+    /// Minutes between the beginnings of two runs under `stoker serve`; `None` runs when asked to.
+    pub every_min: Option<u32>,
     /// Patient matching.
     pub identity: Identity,
     /// Vendor profile with overrides applied.
@@ -175,6 +177,8 @@ struct File {
     #[serde(default)]
     cohort: Cohort,
     #[serde(default)]
+    every_min: Option<u32>,
+    #[serde(default)]
     identity: Identity,
     #[serde(default)]
     profile: toml::Table,
@@ -235,6 +239,7 @@ impl Tenant {
             types: file.types,
             scopes,
             cohort: file.cohort,
+            every_min: file.every_min,
             identity: file.identity,
             profile,
             rules,
@@ -257,6 +262,9 @@ impl Tenant {
         }
         if self.client_id.is_empty() && !matches!(self.auth, Auth::None) {
             return Err("`client_id` is missing");
+        }
+        if self.every_min == Some(0) {
+            return Err("`every_min` must be at least 1 (leave it out to run by hand only)");
         }
         if self.cohort.patients.len() + self.cohort.identifiers.len() > PATIENTS_MAX {
             return Err("`cohort` has more than 100000 patients; name a `group` instead");

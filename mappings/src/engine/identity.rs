@@ -69,6 +69,8 @@ impl<'a> Run<'a> {
             resource_type: resource_type.into(),
             id: id.into(),
             way: index,
+            namespace: self.tools.context.id_namespace.as_str().into(),
+            parts: parts.iter().map(|part| Box::from(*part)).collect(),
         })
     }
 

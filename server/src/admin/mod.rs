@@ -4,3 +4,4 @@
 
 pub mod feeds;
 pub mod guard;
+pub mod messages;

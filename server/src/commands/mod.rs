@@ -2,9 +2,14 @@
 
 pub mod check;
 pub mod demo;
+pub mod demo_ehr;
+pub mod ehr;
 pub mod feeds;
 pub mod import;
+pub mod messages;
+pub mod regress;
 pub mod reindex;
+pub mod remote;
 pub mod send;
 pub mod serve;
 pub mod settings;

@@ -88,8 +88,11 @@ pub(super) fn prepare(server: &Server, settings: &FeedSettings) -> Result<Prepar
             .map_err(|errors| format!("`mappings` {}: {errors}", folder.display())),
         None => Library::embedded().map_err(|errors| errors.to_string()),
     };
+    let pipeline = Pipeline::new(feed, library?);
+    // Messages of a feed are also read when it does not run: for replays and previews.
+    server.messages.register(pipeline.clone())?;
     Ok(Prepared {
-        pipeline: Pipeline::new(feed, library?),
+        pipeline,
         tls: settings.tls().as_ref().map(Acceptor::new).transpose()?,
     })
 }

@@ -209,6 +209,27 @@ impl Call {
         })
     }
 
+    /// The body as an HL7 v2 message.
+    ///
+    /// # Errors
+    /// `unsupported-media-type`, `too-large`
+    pub async fn hl7v2(&mut self) -> Result<Bytes, Problem> {
+        let content_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let is_known = [
+            "x-application/hl7-v2+er7",
+            "application/hl7-v2",
+            "text/plain",
+        ]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
+        if !is_known {
+            let text = "send the message as `x-application/hl7-v2+er7`";
+            return Err(Problem::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        self.body(self.server.config.body_bytes_max).await
+    }
+
     /// The parameters of a form body, decoded, in order.
     ///
     /// # Errors

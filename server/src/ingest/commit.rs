@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adapters::{Disposition, Intake, IntakeError};
 use device::contradiction;
-use device::ingest::{Fate, Ingest, Payload, Prepared, Reported};
+use device::ingest::{Dense, Fate, Ingest, Payload, Prepared, Reported};
 use device::meeting::Reason;
 use device::port::{DevicePort, Taken, Taking};
 use fhir_core::access::{Access, Channel};
@@ -14,7 +14,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_store::{MessageState, NarrowSample, SampleFate, SeriesSamples};
 
 use super::directory;
-use super::plan::{Planned, not_stored, plan};
+use super::plan::{Planned, deleted_here, not_stored, plan};
 use crate::app::Server;
 use crate::gateway;
 use crate::metrics::MessageOutcome;
@@ -70,37 +70,80 @@ async fn store(
     reason: Reason,
 ) -> Result<Taken, IntakeError> {
     let payload = Arc::new(payload);
+    let own = ingest.source.dense;
+    let first = store_as(server, &ingest, &payload, reason, own, None).await?;
+    if reason == Reason::Received || own == Dense::Resources {
+        return Ok(first.0);
+    }
+    // A replay corrects: what could not become a sample, because something else stands there, becomes the next version
+    // of that.
+    let (mut taken, refused) = first;
+    if refused.is_empty() {
+        return Ok(taken);
+    }
+    let dense = Dense::Resources;
+    let second = store_as(server, &ingest, &payload, reason, dense, Some(&refused)).await?;
+    for index in refused {
+        if let (Some(to), Some(from)) = (taken.results.get_mut(index), second.0.results.get(index))
+        {
+            *to = from.clone();
+        }
+    }
+    Ok(taken)
+}
+
+/// Stores a payload with dense measures going where told. `only`: the results whose resources are wanted. Answers also
+/// which samples were not taken because something else stands there.
+async fn store_as(
+    server: &Arc<Server>,
+    ingest: &Arc<Ingest>,
+    payload: &Arc<Payload>,
+    reason: Reason,
+    dense: Dense,
+    only: Option<&[usize]>,
+) -> Result<(Taken, Vec<usize>), IntakeError> {
     let reading = {
-        let (ingest, payload) = (Arc::clone(&ingest), Arc::clone(&payload));
+        let (ingest, payload) = (Arc::clone(ingest), Arc::clone(payload));
         let is_short = payload.raw.len() <= INLINE_BYTES_MAX;
         on_time(is_short, move || ingest.read(&payload)).await?
     };
     let directory = directory::of(server, &ingest.source.device_system, reading.devices())
         .await
         .map_err(|problem| not_stored(&problem))?;
-    let prepared = {
-        let (ingest, payload) = (Arc::clone(&ingest), Arc::clone(&payload));
+    let mut prepared = {
+        let (ingest, payload) = (Arc::clone(ingest), Arc::clone(payload));
         let is_short = payload.raw.len() <= INLINE_BYTES_MAX;
-        on_time(is_short, move || ingest.judge(reading, &payload, &directory)).await?
+        let judge = move || ingest.judge_as(reading, &payload, &directory, dense);
+        on_time(is_short, judge).await?
     };
+    if let Some(only) = only {
+        let mut wanted = prepared.resource_results.iter().map(|r| only.contains(r));
+        prepared
+            .intake
+            .resources
+            .retain(|_| wanted.next().unwrap_or(false));
+        prepared.resource_results.retain(|r| only.contains(r));
+    }
     let mut attempts = Attempts::new(server);
     loop {
-        match attempt(server, &ingest, &prepared, reason).await {
+        match attempt(server, ingest, &prepared, reason).await {
             Ok(taken) => return Ok(taken),
             Err(Failure::Moved) => attempts
                 .again()
                 .await
                 .map_err(|problem| not_stored(&problem))?,
             Err(Failure::Repeated(receipt)) => {
-                return Ok(Taken {
+                let taken = Taken {
                     message_id: receipt.id.to_string(),
                     repeat: true,
                     refused: refusal(&prepared.intake),
                     results: prepared.results,
-                });
+                };
+                return Ok((taken, Vec::new()));
             }
             Err(Failure::Problem(problem)) if problem.status() < 500 => {
-                return invalid(server, &prepared, &problem).await;
+                let taken = invalid(server, &prepared, &problem).await?;
+                return Ok((taken, Vec::new()));
             }
             Err(Failure::Problem(problem)) => return Err(not_stored(&problem)),
         }
@@ -126,7 +169,7 @@ async fn attempt(
     ingest: &Ingest,
     prepared: &Prepared,
     reason: Reason,
-) -> Result<Taken, Failure> {
+) -> Result<(Taken, Vec<usize>), Failure> {
     let Planned {
         mut drafts,
         made,
@@ -139,7 +182,9 @@ async fn attempt(
     // Contradictions to what is stored are known only now, and the message tells of them too.
     let told = prepared.results.iter().zip(&results);
     let late = told.filter(|(before, after)| before.fate != after.fate);
-    intake.issues.extend(late.filter_map(|(_, after)| ingest.issue(after)));
+    intake
+        .issues
+        .extend(late.filter_map(|(_, after)| ingest.issue(after)));
     let mut all = made.clone();
     if !made.is_empty() {
         let (key, resource) = gateway::provenance::build(&intake, &made, (server.clock)())?;
@@ -157,14 +202,11 @@ async fn attempt(
         drafts,
         message: Some(message),
         samples: prepared.series.iter().map(narrow).collect(),
-        samples_replace: reason == Reason::Replayed,
         ..Plan::default()
     };
-    let access = Access::full(
-        intake.feed.clone(),
-        Channel::Feed(intake.feed.clone()),
-    );
+    let access = Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()));
     let done = write::submit_all(server, &access, plan).await?;
+    let mut refused_samples = Vec::new();
     for (series, fates) in prepared.series.iter().zip(&done.samples) {
         for (result, fate) in series.results.iter().zip(fates) {
             if let Some(reported) = results.get_mut(*result) {
@@ -172,17 +214,22 @@ async fn attempt(
                     SampleFate::New => {}
                     SampleFate::Same => reported.fate = Fate::Repeated,
                     SampleFate::Other => reported.fate = contradiction(),
+                    SampleFate::Deleted => reported.fate = deleted_here(),
+                }
+                if matches!(fate, SampleFate::Other | SampleFate::Deleted) {
+                    refused_samples.push(*result);
                 }
             }
         }
     }
     let message_id = done.message.map(|receipt| receipt.id.to_string());
-    Ok(Taken {
+    let taken = Taken {
         message_id: message_id.unwrap_or_default(),
         repeat: false,
         refused,
         results,
-    })
+    };
+    Ok((taken, refused_samples))
 }
 
 /// Keeps a payload whose resources cannot be stored, and says why.

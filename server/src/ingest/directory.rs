@@ -105,7 +105,12 @@ async fn look_up(server: &Server, system: &str, device: &str) -> Result<Entry, P
     let token = format!("{}|{}", escaped(system), escaped(device));
     let found = find(server, "Device", "identifier", &token).await?;
     let is_live = |document: &&Document| {
-        document.root().get("status").and_then(|s| s.as_str()).as_deref() != Some("entered-in-error")
+        document
+            .root()
+            .get("status")
+            .and_then(|s| s.as_str())
+            .as_deref()
+            != Some("entered-in-error")
     };
     let documents = documents(&found)?;
     let mut live = found.iter().zip(&documents).filter(|(_, d)| is_live(d));
@@ -221,7 +226,10 @@ fn zone_of(root: ValueRef<'_>) -> Option<device::time::Tz> {
 
 fn clock_of(root: ValueRef<'_>) -> ClockModel {
     let instant = |pair: ValueRef<'_>, name: &'static str| {
-        let text = extensions(pair, name).next()?.get("valueInstant")?.as_str()?;
+        let text = extensions(pair, name)
+            .next()?
+            .get("valueInstant")?
+            .as_str()?;
         Some(parse_date_time(&text)?.start(Zone::UTC).0)
     };
     let pairs = extensions(root, CLOCK_URL).filter_map(|pair| {
@@ -239,9 +247,9 @@ async fn find(
     parameter: &str,
     value: &str,
 ) -> Result<Vec<Stored>, Problem> {
-    let resource_type = Definitions::r4().resource_type(type_name).ok_or_else(|| {
-        Problem::new(ErrorKind::INTERNAL, "a type is missing in the definitions")
-    })?;
+    let resource_type = Definitions::r4()
+        .resource_type(type_name)
+        .ok_or_else(|| Problem::new(ErrorKind::INTERNAL, "a type is missing in the definitions"))?;
     let parameters = [(parameter.to_owned(), value.to_owned())];
     let query = SearchQuery {
         resource_type,

@@ -77,7 +77,8 @@ impl Parts {
             Input::Json | Input::Gatt => {
                 let first = self.buffer.iter().position(|byte| *byte == b'\n')?;
                 let line = self.buffer.get(..first)?;
-                let is_lines = line.trim_ascii_start().starts_with(b"{") && Document::parse(line).is_ok();
+                let is_lines =
+                    line.trim_ascii_start().starts_with(b"{") && Document::parse(line).is_ok();
                 let last = self.buffer.iter().rposition(|byte| *byte == b'\n')?;
                 is_lines.then_some(last + 1)
             }
@@ -99,7 +100,9 @@ impl Parts {
                 self.header = end.and_then(|end| part.get(..=end)).map(<[u8]>::to_vec);
                 part.into()
             }
-            Input::Csv => [self.header.as_deref().unwrap_or_default(), &part].concat().into(),
+            Input::Csv => [self.header.as_deref().unwrap_or_default(), &part]
+                .concat()
+                .into(),
             Input::Xml | Input::Json | Input::Gatt => part.into(),
         }
     }
@@ -135,7 +138,12 @@ mod tests {
             Ok(document) => document.text().to_owned(),
             Err(message) => panic!("{message}"),
         };
-        let read = |bytes: &[u8]| split::items(input, bytes).into_iter().map(text).collect::<Vec<_>>();
+        let read = |bytes: &[u8]| {
+            split::items(input, bytes)
+                .into_iter()
+                .map(text)
+                .collect::<Vec<_>>()
+        };
         let whole = read(upload.as_bytes());
         let cut: Vec<String> = found.iter().flat_map(|part| read(part)).collect();
         assert!(whole == cut, "{} items and {}", whole.len(), cut.len());
@@ -144,14 +152,24 @@ mod tests {
     /// Verifies: SRS-220
     #[test]
     fn parts_hold_what_the_whole_holds() {
-        let lines: String = (0..60_000).map(|n| format!("{{\"t\":\"2026-03-01T09:00:00Z\",\"hr\":{n}}}\n")).collect();
+        let lines: String = (0..60_000)
+            .map(|n| format!("{{\"t\":\"2026-03-01T09:00:00Z\",\"hr\":{n}}}\n"))
+            .collect();
         check(Input::Json, &lines, 2);
-        let rows: String = (0..60_000).map(|n| format!("2026-03-01T09:00:00Z,\"a\n{n}\",61.50\n")).collect();
+        let rows: String = (0..60_000)
+            .map(|n| format!("2026-03-01T09:00:00Z,\"a\n{n}\",61.50\n"))
+            .collect();
         check(Input::Csv, &format!("time,note,value\n{rows}"), 2);
         let records: String = (0..20_000)
             .map(|n| format!("<Record type=\"a\" value=\"{n}\"><MetadataEntry key=\"k\" value=\"v\"/></Record><Correlation type=\"c\"><Record type=\"b\" value=\"{n}\"/></Correlation>\n"))
             .collect();
-        check(Input::Xml, &format!("<?xml version=\"1.0\"?>\n<!DOCTYPE HealthData [<!ELEMENT HealthData ANY>]>\n<HealthData locale=\"de\">\n{records}</HealthData>\n"), 2);
+        check(
+            Input::Xml,
+            &format!(
+                "<?xml version=\"1.0\"?>\n<!DOCTYPE HealthData [<!ELEMENT HealthData ANY>]>\n<HealthData locale=\"de\">\n{records}</HealthData>\n"
+            ),
+            2,
+        );
     }
 
     #[test]

@@ -88,11 +88,13 @@ pub async fn plan(
         .filter(|draft| matches!(draft.step, Step::Delete))
         .map(|draft| draft.key.clone())
         .collect();
-    planned.drafts.retain(|draft| {
-        matches!(draft.step, Step::Delete) || !deleted.contains(&draft.key)
-    });
+    planned
+        .drafts
+        .retain(|draft| matches!(draft.step, Step::Delete) || !deleted.contains(&draft.key));
     let mut seen = std::collections::HashSet::new();
-    planned.drafts.retain(|draft| seen.insert(draft.key.clone()));
+    planned
+        .drafts
+        .retain(|draft| seen.insert(draft.key.clone()));
     Ok(planned)
 }
 
@@ -122,13 +124,7 @@ fn decide(
         if reason == Reason::Replayed {
             return Ok((put(Need::Snapshot(current.version))?, None));
         }
-        let message = "the Observation was deleted here; replay to bring it back".to_owned();
-        let fate = Fate::Quarantined {
-            code: "deleted-here",
-            expression: None,
-            message,
-        };
-        return Ok((None, Some(fate)));
+        return Ok((None, Some(deleted_here())));
     }
     let stored = Value::parse(&current.json)
         .map_err(|_| Problem::new(ErrorKind::INTERNAL, "the stored resource cannot be read"))?;
@@ -137,6 +133,15 @@ fn decide(
         Meeting::Older | Meeting::Same => (None, Some(Fate::Repeated)),
         Meeting::Contradiction => (None, Some(contradiction())),
     })
+}
+
+/// What a measurement becomes whose Observation somebody deleted: that was a decision, and a payload does not undo it.
+pub fn deleted_here() -> Fate {
+    Fate::Quarantined {
+        code: "deleted-here",
+        expression: None,
+        message: "the Observation was deleted here; replay to bring it back".to_owned(),
+    }
 }
 
 fn key_of(produced: &Produced) -> Result<ResourceKey, Problem> {

@@ -62,7 +62,10 @@ fn answer(result: Result<HttpResponse, Problem>) -> HttpResponse {
 )]
 pub async fn list(server: web::Data<Server>, page: web::Query<Page>) -> HttpResponse {
     let count = page.count.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
-    let found = server.store.quarantine(MEDIA_TYPE, page.before, count).await;
+    let found = server
+        .store
+        .quarantine(MEDIA_TYPE, page.before, count)
+        .await;
     answer(found.map_err(|e| store_problem(&e)).map(|messages| {
         let next = (messages.len() == count).then(|| messages.last().map(|m| m.id));
         let rows: Vec<Value> = messages.iter().map(row).collect();
@@ -160,7 +163,10 @@ async fn bound_device(server: &Server, sender: &str) -> Result<Option<String>, P
     let tokens = tokens.map_err(|e| store_problem(&e))?;
     let found = tokens.into_iter().find(|token| token.name == name);
     found.map(|token| Some(token.device)).ok_or_else(|| {
-        Problem::new(ErrorKind::NOT_FOUND, "the token the payload came with is gone")
+        Problem::new(
+            ErrorKind::NOT_FOUND,
+            "the token the payload came with is gone",
+        )
     })
 }
 
@@ -170,7 +176,9 @@ pub async fn set_aside(server: web::Data<Server>, id: web::Path<i64>) -> HttpRes
     let done = async {
         let message = find(&server, *id).await?;
         let now = (server.clock)();
-        let ended = server.store.end_quarantine(message.id, now, "set-aside", None);
+        let ended = server
+            .store
+            .end_quarantine(message.id, now, "set-aside", None);
         ended.await.map_err(|e| store_problem(&e))
     };
     answer(done.await.map(|_| HttpResponse::NoContent().finish()))
@@ -187,7 +195,11 @@ pub struct NewToken {
 
 /// `POST /admin/device-tokens`: makes a token and shows it, this once.
 #[utoipa::path(post, path = "/admin/device-tokens", tag = "devices", request_body(content = String, description = "`name`, `device` (its identifier as payloads name it), optionally `expires_at` (instant)"), responses((status = 201, description = "The token; it is shown only here"), (status = 409, description = "The name is taken"), (status = 422, description = "Not a name, device or instant")))]
-pub async fn add_token(server: web::Data<Server>, _: HttpRequest, new: web::Json<NewToken>) -> HttpResponse {
+pub async fn add_token(
+    server: web::Data<Server>,
+    _: HttpRequest,
+    new: web::Json<NewToken>,
+) -> HttpResponse {
     answer(added(&server, new.into_inner()).await)
 }
 
@@ -255,7 +267,10 @@ pub async fn tokens(server: web::Data<Server>) -> HttpResponse {
 #[utoipa::path(delete, path = "/admin/device-tokens/{name}", tag = "devices", params(("name" = String, Path, description = "The token's name")), responses((status = 204, description = "Revoked"), (status = 404, description = "No token of this name is in force")))]
 pub async fn revoke(server: web::Data<Server>, name: web::Path<String>) -> HttpResponse {
     let now = (server.clock)();
-    let revoked = server.store.revoke_device_token(name.into_inner(), now).await;
+    let revoked = server
+        .store
+        .revoke_device_token(name.into_inner(), now)
+        .await;
     answer(match revoked.map_err(|e| store_problem(&e)) {
         Ok(true) => Ok(HttpResponse::NoContent().finish()),
         Ok(false) => Err(Problem::new(

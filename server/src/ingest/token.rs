@@ -22,9 +22,8 @@ const TOKEN_CHARS_MAX: usize = 128;
 /// `internal` when the system gives no randomness
 pub fn draw() -> Result<(String, [u8; 32]), Problem> {
     let mut secret = [0_u8; SECRET_BYTES];
-    getrandom::fill(&mut secret).map_err(|_| {
-        Problem::new(ErrorKind::INTERNAL, "the system gives no random numbers")
-    })?;
+    getrandom::fill(&mut secret)
+        .map_err(|_| Problem::new(ErrorKind::INTERNAL, "the system gives no random numbers"))?;
     let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let token = format!("{PREFIX}{digits}");
     let hash = hash_of(&token);

@@ -83,7 +83,7 @@ pub async fn perform(
                 Plan {
                     drafts,
                     expects,
-                    message: None,
+                    ..Plan::default()
                 },
             )
             .await?

@@ -120,7 +120,7 @@ pub async fn perform_conditional(
         let plan = Plan {
             drafts,
             expects: vec![found.expectation()],
-            message: None,
+            ..Plan::default()
         };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));

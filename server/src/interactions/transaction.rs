@@ -158,7 +158,7 @@ async fn plan(
         Plan {
             drafts,
             expects,
-            message: None,
+            ..Plan::default()
         },
         slots,
     ))

@@ -2,5 +2,7 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/operations.html>
 
+pub mod convert;
 pub mod everything;
+pub mod lineage;
 pub mod validate;

@@ -9,6 +9,7 @@ use fhir_core::search::predicate::{Predicate, SortKeySpec};
 use crate::audit::AuditRecord;
 use crate::index::PreparedIndex;
 use crate::message::{MessageReceipt, MessageRecord};
+use crate::sample::{SampleFate, SeriesSamples};
 
 /// The store's own number of a resource: never reused, never shown to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,6 +139,8 @@ pub struct Commit {
     pub audit: Vec<AuditRecord>,
     /// The message that caused it.
     pub message: Option<MessageRecord>,
+    /// Samples of dense series to keep beside the resources.
+    pub samples: Vec<SeriesSamples>,
 }
 
 /// Something that must be true at commit time, without any gap before the commit.
@@ -198,6 +201,8 @@ pub struct Committed {
     pub results: Vec<(VersionId, Instant)>,
     /// The message's number and whether its control id was used before.
     pub message: Option<MessageReceipt>,
+    /// What became of the samples, by series.
+    pub samples: Vec<Vec<SampleFate>>,
 }
 
 /// A resource whose index is to be made anew.

@@ -92,11 +92,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn revoke_device_token(
-        &self,
-        name: String,
-        at: Instant,
-    ) -> Result<bool, StoreError> {
+    pub async fn revoke_device_token(&self, name: String, at: Instant) -> Result<bool, StoreError> {
         self.on_writer(move |group| {
             group.within(|transaction| {
                 let mut sql = Sql::new("UPDATE device_token SET revoked_at = ");

@@ -133,14 +133,17 @@ pub(crate) fn known_revisions(
 pub(crate) fn referrers(
     reader: &mut Reader<'_>,
     target: &ResourceKey,
-    params: Vec<i64>,
+    params: &[i64],
+    except: &[i64],
     limit: usize,
 ) -> Result<Vec<ResourceKey>, StoreError> {
     let h = reader.shared.hasher.resource(target);
-    let mut sql = Sql::new(
-        "SELECT r.type, r.id FROM res r WHERE r.type > 0 AND r.rid IN (SELECT rid FROM ref WHERE p",
-    );
-    sql.in_ints(&params);
+    let mut sql = Sql::new("SELECT r.type, r.id FROM res r WHERE r.type > 0");
+    if !except.is_empty() {
+        sql.push(" AND NOT (r.type").in_ints(except).push(")");
+    }
+    sql.push(" AND r.rid IN (SELECT rid FROM ref WHERE p")
+        .in_ints(params);
     sql.push(" AND h = ")
         .int(h)
         .push(" UNION SELECT rid FROM sd WHERE s = ")

@@ -13,6 +13,8 @@ pub struct Bookkeeping {
     pub mapping: Option<String>,
     /// The source's own time of resources the message gave, as text.
     pub revisions: Vec<(ResourceKey, String)>,
+    /// The source's own time of what holds between two resources: the first, a name for the pair, the time.
+    pub pair_revisions: Vec<(ResourceKey, String, String)>,
     /// Identities that lead to another record from now on.
     pub aliases: Vec<Alias>,
     /// Whose something is from now on.

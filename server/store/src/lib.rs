@@ -8,6 +8,7 @@ mod body;
 mod catalog;
 mod db;
 mod device;
+mod ehr;
 mod error;
 mod feed;
 mod feed_log;
@@ -19,10 +20,12 @@ mod message;
 mod open;
 mod options;
 mod read;
+mod sample;
 mod search;
 mod shared;
 mod sql;
 mod store;
+mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,9 @@ mod write;
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
 pub use device::DeviceToken;
+pub use ehr::{
+    EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
+};
 pub use error::{CommitError, StoreError};
 pub use feed::FeedRow;
 pub use feed_state::{
@@ -40,5 +46,6 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
 pub use store::Store;

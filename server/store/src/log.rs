@@ -93,6 +93,30 @@ pub(crate) fn messages(
     rows.iter().map(|row| message(db, row)).collect()
 }
 
+/// Messages of a media type that still wait for being replayed or set aside.
+pub(crate) fn waiting(
+    db: &mut Db,
+    media_type: &str,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
+    let mut sql = Sql::new(MESSAGE);
+    sql.push(" AND m.media_type = ").text(media_type);
+    sql.push(" AND m.state IN (")
+        .int(state_number(crate::message::MessageState::Warnings))
+        .push(", ")
+        .int(state_number(crate::message::MessageState::Refused))
+        .push(")");
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM quarantine_end q WHERE q.message = m.id)");
+    if let Some(before) = before {
+        sql.push(" AND m.id < ").int(before);
+    }
+    sql.push(" ORDER BY m.id DESC LIMIT ")
+        .int(limit.min(PAGE_ROWS_MAX) as i64);
+    let rows = db.rows(sql)?;
+    rows.iter().map(|row| message(db, row)).collect()
+}
+
 /// A text as it is, between patterns.
 fn like(text: &str, before: &str, after: &str) -> String {
     let mut out = before.to_owned();
@@ -104,27 +128,6 @@ fn like(text: &str, before: &str, after: &str) -> String {
     }
     out.push_str(after);
     out
-}
-
-/// Messages of a media type that still wait for being replayed or set aside.
-pub(crate) fn waiting(
-    db: &mut Db,
-    media_type: &str,
-    before: Option<i64>,
-    limit: usize,
-) -> Result<Vec<Message>, StoreError> {
-    let mut sql = Sql::new(MESSAGE);
-    sql.push(" AND m.media_type = ").text(media_type);
-    sql.push(" AND m.state <> ")
-        .int(state_number(crate::message::MessageState::Processed));
-    sql.push(" AND NOT EXISTS (SELECT 1 FROM quarantine_end q WHERE q.message = m.id)");
-    if let Some(before) = before {
-        sql.push(" AND m.id < ").int(before);
-    }
-    sql.push(" ORDER BY m.id DESC LIMIT ")
-        .int(limit.min(PAGE_ROWS_MAX) as i64);
-    let rows = db.rows(sql)?;
-    rows.iter().map(|row| message(db, row)).collect()
 }
 
 fn message(db: &mut Db, row: &Row) -> Result<Message, StoreError> {

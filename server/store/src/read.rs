@@ -12,7 +12,8 @@ use crate::api::{
 };
 use crate::db::{Db, Engine, Row};
 use crate::error::StoreError;
-use crate::search::{COLUMNS, Searcher};
+use crate::sample;
+use crate::search::{COLUMNS, Found, Searcher};
 use crate::shared::Shared;
 use crate::sql::Sql;
 use crate::write::counter;
@@ -61,7 +62,7 @@ impl Reader<'_> {
         result.and_then(|value| ended.map(|()| value))
     }
 
-    fn stored(&mut self, row: &Row) -> Result<Stored, StoreError> {
+    pub(crate) fn stored(&mut self, row: &Row) -> Result<Stored, StoreError> {
         let signed_type = row.int(1)?;
         let damaged =
             || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
@@ -100,7 +101,7 @@ impl Reader<'_> {
         );
         sql.int(self.shared.hasher.resource(key));
         let Some(row) = self.db.row(sql)? else {
-            return Ok(None);
+            return sample::find(self.db, key);
         };
         Ok(Some(self.stored(&row)?).filter(|stored| stored.key == *key))
     }
@@ -141,22 +142,33 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        self.at_one_moment(|reader| {
-            let types = plain_types(reader.db)?;
-            let has_plain = |t: ResourceTypeId| types.contains(&t.0);
-            let compiler = reader.shared.compiler(reader.db, &has_plain);
-            let found = Searcher { compiler }.search(query)?;
-            let matches = found
-                .rows
-                .iter()
-                .map(|row| reader.stored(row))
-                .collect::<Result<_, _>>()?;
-            Ok(SearchPage {
-                matches,
-                next: found.next.map(|position| position.write()),
-                total: found.total,
-            })
+        self.at_one_moment(|reader| match reader.search_with_samples(query)? {
+            Some(page) => Ok(page),
+            None => reader.search_wide(query),
         })
+    }
+
+    /// Searches ordinary resources.
+    pub(crate) fn search_wide(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let found = self.found_wide(query)?;
+        let matches = found
+            .rows
+            .iter()
+            .map(|row| self.stored(row))
+            .collect::<Result<_, _>>()?;
+        Ok(SearchPage {
+            matches,
+            next: found.next.map(|position| position.write()),
+            total: found.total,
+        })
+    }
+
+    /// The rows of ordinary resources that match.
+    pub(crate) fn found_wide(&mut self, query: &SearchQuery) -> Result<Found, StoreError> {
+        let types = plain_types(self.db)?;
+        let has_plain = |t: ResourceTypeId| types.contains(&t.0);
+        let compiler = self.shared.compiler(self.db, &has_plain);
+        Searcher { compiler }.search(query)
     }
 
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
@@ -168,8 +180,32 @@ impl Reader<'_> {
         .explain(query)
     }
 
+    /// The history of a sample is its one version.
+    fn history_of_sample(
+        &mut self,
+        query: &HistoryQuery,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let HistoryScope::Instance(key) = &query.scope else {
+            return Ok(None);
+        };
+        let Some(found) = sample::find(self.db, key)? else {
+            return Ok(None);
+        };
+        let is_wanted = query.since.is_none_or(|since| found.updated >= since)
+            && query.until.is_none_or(|until| found.updated <= until)
+            && query.after.is_none();
+        Ok(Some(HistoryPage {
+            total: (query.total != TotalMode::None).then_some(u64::from(is_wanted)),
+            versions: Vec::from_iter(is_wanted.then_some(found)),
+            next: None,
+        }))
+    }
+
     pub(crate) fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         self.at_one_moment(|reader| {
+            if let Some(page) = reader.history_of_sample(query)? {
+                return Ok(page);
+            }
             let scopes = reader.history_scopes(&query.scope)?;
             let after = query.after.as_ref().map(history_position).transpose()?;
             let wanted = query.limit.saturating_add(1);

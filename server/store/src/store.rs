@@ -20,6 +20,7 @@ use crate::api::{
 };
 use crate::audit::{AuditPage, AuditQuery, AuditRecord};
 use crate::db::{Db, Engine};
+use crate::ehr::{EhrPage, PreparedPage};
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::log;
@@ -187,6 +188,23 @@ impl Store {
     pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let inner = self.inner();
         let prepared = PreparedCommit::new(&inner.shared, commit)?;
+        let (answer, wait) = oneshot::channel();
+        inner.submit(Job::Commit(Box::new(prepared), answer), Wait::No)?;
+        wait.await.map_err(|_| thread_died())?
+    }
+
+    /// Carries out changes together with the page of an EHR walk that brought them; answers after both are durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; [`CommitError::WalkMoved`] when another run moved the walk. Nothing was written then.
+    pub async fn commit_page(
+        &self,
+        commit: Commit,
+        page: EhrPage,
+    ) -> Result<Committed, CommitError> {
+        let inner = self.inner();
+        let mut prepared = PreparedCommit::new(&inner.shared, commit)?;
+        prepared.page = Some(PreparedPage::new(page)?);
         let (answer, wait) = oneshot::channel();
         inner.submit(Job::Commit(Box::new(prepared), answer), Wait::No)?;
         wait.await.map_err(|_| thread_died())?

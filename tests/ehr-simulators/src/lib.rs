@@ -132,6 +132,18 @@ impl Simulator {
         token::url(&self.base)
     }
 
+    /// Keeps the record's clock at the machine's, for as long as it is polled.
+    pub async fn keep_time(&self) {
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            self.with(|state| {
+                let behind = wall_clock_s() - state.world.now_s();
+                state.world.advance_s(behind);
+            });
+        }
+    }
+
     /// Looks at or changes the state.
     pub fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut lock(&self.state))
@@ -147,6 +159,12 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+/// Seconds since 1970 by the machine's clock.
+pub fn wall_clock_s() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0))
 }
 
 pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

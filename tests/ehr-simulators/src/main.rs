@@ -2,7 +2,7 @@
 //!
 //! Spec: none. It runs on the real clock. Leaves out keys: the client `demo` with the secret `demo` may ask for everything.
 
-use ehr_simulators::{Client, Simulator, Vendor, World};
+use ehr_simulators::{Client, Simulator, Vendor, World, wall_clock_s};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
@@ -33,17 +33,6 @@ async fn main() -> std::io::Result<()> {
     for id in people {
         println!("patient {id}");
     }
-    let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
-    loop {
-        second.tick().await;
-        simulator.with(|state| {
-            let behind = wall_clock_s() - state.world.now_s();
-            state.world.advance_s(behind);
-        });
-    }
-}
-
-fn wall_clock_s() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0))
+    simulator.keep_time().await;
+    Ok(())
 }

@@ -57,6 +57,23 @@ pub struct RunReport {
     pub requests: u64,
 }
 
+impl RunReport {
+    /// This and what was done before it.
+    fn with(mut self, before: Self) -> Self {
+        self.counts.add(&before.counts);
+        self.completed += before.completed;
+        self.failed.extend(before.failed);
+        self.skipped.extend(before.skipped);
+        self.warnings.extend(before.warnings);
+        for (rule, times) in before.rules {
+            *self.rules.entry(rule).or_default() += times;
+        }
+        self.merged += before.merged;
+        self.to_review += before.to_review;
+        self
+    }
+}
+
 /// A tenant at work.
 pub struct Run {
     pub(crate) tenant: Arc<Tenant>,
@@ -105,6 +122,62 @@ impl Run {
     pub fn source_now(&self) -> Instant {
         let skew = self.polite.tokens().skew_micros();
         Instant(self.surroundings.now().0.saturating_add(skew))
+    }
+
+    /// The way to the EHR, with its budget.
+    pub fn polite(&self) -> &Polite {
+        &self.polite
+    }
+
+    /// What was done so far, also while it runs or after it failed.
+    pub fn report(&self) -> RunReport {
+        let mut report = self.shared().report.clone();
+        report.requests = self.polite.requests();
+        report
+    }
+
+    /// The facts that the site states about itself, for [`crate::drift`].
+    ///
+    /// # Errors
+    /// When neither document can be had.
+    pub async fn site(&self) -> Result<BTreeSet<String>, EhrError> {
+        let headers = self.tenant.headers();
+        let ask = |path| fetch(&self.http, &self.tenant.fhir_base, path, &headers);
+        let smart = ask(".well-known/smart-configuration").await;
+        let capability = ask("metadata").await;
+        if let (Err(error), Err(_)) = (&smart, &capability) {
+            return Err(error.clone());
+        }
+        let body = |answer: Result<crate::http::Answer, EhrError>| Some(answer.ok()?.body);
+        let (smart, capability) = (body(smart), body(capability));
+        crate::drift::facts(smart.as_deref(), capability.as_deref())
+    }
+
+    /// All that the tenant asks for: the export of its group, then its patients.
+    ///
+    /// # Errors
+    /// As [`Self::bulk`] and [`Self::run`].
+    pub async fn sync(&self) -> Result<RunReport, EhrError> {
+        *self.shared() = Shared::default();
+        let asked_before = self.polite.requests();
+        let mut report = self.sync_all().await?;
+        report.requests = self.polite.requests().saturating_sub(asked_before);
+        Ok(report)
+    }
+
+    async fn sync_all(&self) -> Result<RunReport, EhrError> {
+        let exported = match &self.tenant.cohort.group {
+            Some(_) => Some(self.bulk().await?),
+            None => None,
+        };
+        let cohort = &self.tenant.cohort;
+        match exported {
+            Some(report) if cohort.patients.is_empty() && cohort.identifiers.is_empty() => {
+                Ok(report)
+            }
+            Some(before) => Ok(self.run().await?.with(before)),
+            None => self.run().await,
+        }
     }
 
     /// Makes the plan: discovery, token, CapabilityStatement; asks for no patient data unless the cohort is given by

@@ -14,7 +14,7 @@ use crate::identity::{self, content_hash, earlier_ids, local_id};
 use crate::normalise::{normalise, string};
 use crate::page::Page;
 use crate::plan::Task;
-use crate::port::{Action, Counts, Known, SourceKey, Write};
+use crate::port::{Action, Counts, Known, Review, SourceKey, Write};
 use crate::profile::Alias;
 use crate::time;
 
@@ -24,10 +24,21 @@ pub(super) struct Prepared {
     pub(super) writes: Vec<Write>,
     pub(super) seen: Vec<SourceKey>,
     pub(super) counts: Counts,
-    pub(super) counts_rejected: u64,
     pub(super) quirks: Vec<&'static str>,
     pub(super) merges: Vec<(String, String)>,
-    pub(super) to_review: u64,
+    pub(super) reviews: Vec<Review>,
+}
+
+impl Prepared {
+    /// Counts a resource that cannot be used, and asks a person about it.
+    fn reject(&mut self, resource: String, why: &str) {
+        self.counts.rejected += 1;
+        self.reviews.push(Review {
+            kind: "rejected",
+            resource,
+            detail: why.to_owned(),
+        });
+    }
 }
 
 /// A resource of the page that may be stored.
@@ -51,6 +62,7 @@ enum Fate {
 
 impl Run {
     pub(super) async fn prepare(&self, task: &Task, page: &Page) -> Result<Prepared, EhrError> {
+        let walk = &task.walk;
         let mut prepared = Prepared::default();
         let mut incoming = Vec::new();
         for span in &page.resources {
@@ -59,10 +71,17 @@ impl Run {
                 Some((one, patient)) if self.belongs(&task.walk.subject, &patient).await? => {
                     incoming.push(one);
                 }
-                _ => prepared.counts.rejected += 1,
+                Some((one, _)) => {
+                    let local = local_id(&self.tenant.name, &walk.resource_type, &one.source.id);
+                    let resource = format!("{}/{local}", walk.resource_type);
+                    prepared.reject(resource, "it names another patient than the one asked for");
+                }
+                None => {
+                    let why = "it is not readable, of another type, or has no id or patient";
+                    prepared.reject(self.label(task), why);
+                }
             }
         }
-        prepared.counts_rejected = prepared.counts.rejected;
         let mut known = self.look_up(&incoming).await?;
         let now = self.source_now();
         for one in incoming {
@@ -70,14 +89,8 @@ impl Run {
             let clean = normalise(&one.raw, &self.tenant, now);
             let fate = self.fate(&one, clean.masked, &known);
             let replaces = match fate {
-                Fate::New => {
-                    prepared.counts.new += 1;
-                    None
-                }
-                Fate::Changed { replaces } => {
-                    prepared.counts.changed += 1;
-                    replaces
-                }
+                Fate::New => None,
+                Fate::Changed { ref replaces } => replaces.clone(),
                 Fate::Unchanged => {
                     prepared.counts.unchanged += 1;
                     self.merges_of(&one, &mut prepared);
@@ -92,21 +105,32 @@ impl Run {
                     continue;
                 }
             };
-            if clean.quirks.contains("late-filed") {
-                prepared.counts.late_filed += 1;
-            }
-            prepared.quirks.extend(clean.quirks.iter());
             self.merges_of(&one, &mut prepared);
             let write = self
                 .write(
                     one,
-                    clean.resource,
+                    clean.resource.clone(),
                     clean.masked,
                     replaces,
                     &known,
                     &mut prepared,
                 )
                 .await?;
+            if let Action::Put(resource) = &write.action
+                && let Err(why) = self.port.accepts(resource)
+            {
+                let resource = format!("{}/{}", write.source.resource_type, write.local_id);
+                prepared.reject(resource, &why);
+                continue;
+            }
+            match fate {
+                Fate::New => prepared.counts.new += 1,
+                _ => prepared.counts.changed += 1,
+            }
+            if clean.quirks.contains("late-filed") {
+                prepared.counts.late_filed += 1;
+            }
+            prepared.quirks.extend(clean.quirks.iter());
             known.insert(
                 write.source.clone(),
                 Known {
@@ -277,7 +301,8 @@ impl Run {
         );
         identity::rewrite_references(&mut resource, tenant, known);
         if one.source.resource_type == "Patient" {
-            prepared.to_review += self.link_certain(&mut resource).await?;
+            let reviews = self.link_certain(&mut resource, &id).await?;
+            prepared.reviews.extend(reviews);
         }
         if let Some(members) = resource.as_object_mut() {
             members.insert_first("id", id.as_str().into());
@@ -299,8 +324,12 @@ impl Run {
 
     /// Links the patient to the one local patient of another tenant that carries the same certain identifier.
     /// Several are nobody: they are counted for review.
-    async fn link_certain(&self, patient: &mut Value) -> Result<u64, EhrError> {
-        let mut to_review = 0;
+    async fn link_certain(
+        &self,
+        patient: &mut Value,
+        local: &str,
+    ) -> Result<Vec<Review>, EhrError> {
+        let mut reviews = Vec::new();
         for identifier in identity::certain_identifiers(patient, &self.tenant) {
             let found = self
                 .port
@@ -309,10 +338,23 @@ impl Run {
             match found.map_err(store)?.as_slice() {
                 [] => {}
                 [one] => identity::link(patient, one, "seealso"),
-                _ => to_review += 1,
+                several => reviews.push(Review {
+                    kind: "identifier-fits-several",
+                    resource: format!("Patient/{local}"),
+                    detail: format!(
+                        "an identifier of {} is also carried by {} local patients: {}",
+                        identifier.system,
+                        several.len(),
+                        several
+                            .iter()
+                            .map(|id| format!("Patient/{id}"))
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                }),
             }
         }
-        Ok(to_review)
+        Ok(reviews)
     }
 
     /// A patient that says by itself that it was replaced.

@@ -22,6 +22,8 @@ use crate::profile::{By, Reaction};
 
 /// Most pages of one walk; with 1,000 rows a page that is ten million rows of one patient.
 const PAGES_MAX: u32 = 10_000;
+/// The gap that resources leave which could not be stored.
+const UNUSABLE: &str = "resources that could not be used";
 /// How often a window may start again because its page session died.
 const RESTARTS_MAX: u32 = 5;
 
@@ -106,6 +108,10 @@ impl Run {
         if changes_from.is_none() {
             state.sweep += 1;
         }
+        let mut kept = Vec::new();
+        if changes_from.is_some() && state.gaps.iter().any(|gap| gap == UNUSABLE) {
+            kept.push(UNUSABLE.to_owned());
+        }
         UnderWay {
             kind: if changes_from.is_some() {
                 WalkKind::Changes
@@ -118,7 +124,8 @@ impl Run {
             pages: 0,
             restarts: 0,
             counts: Counts::default(),
-            gaps: Vec::new(),
+            // A changes walk does not ask again for what could not be used; only a sweep can close that gap.
+            gaps: kept,
             whole: true,
         }
     }
@@ -136,8 +143,8 @@ impl Run {
         let mut prepared = self.prepare(task, &page).await?;
         let counts = std::mem::take(&mut prepared.counts);
         way.counts.add(&counts);
-        if prepared.counts_rejected > 0 {
-            add_gap(&mut way.gaps, "resources that could not be used");
+        if counts.rejected > 0 {
+            add_gap(&mut way.gaps, UNUSABLE);
         }
         way.pages += 1;
         way.next = page.next;
@@ -181,14 +188,21 @@ impl Run {
             seen: prepared.seen,
             missed,
             provenance,
+            counts: counts.clone(),
+            reviews: prepared.reviews,
         };
+        let to_review = page
+            .reviews
+            .iter()
+            .filter(|review| review.kind != "rejected");
+        let to_review = to_review.count() as u64;
         self.port.commit(page).await.map_err(store)?;
         for (old, survivor) in &prepared.merges {
             self.note_merge(old, survivor);
         }
         let mut shared = self.shared();
         shared.report.counts.add(&counts);
-        shared.report.to_review += prepared.to_review;
+        shared.report.to_review += to_review;
         for quirk in prepared.quirks {
             *shared.report.rules.entry(quirk).or_default() += 1;
         }

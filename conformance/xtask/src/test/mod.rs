@@ -3,6 +3,7 @@
 //! Leaves out benchmarks and security advisories.
 
 mod clients;
+mod mosquitto;
 mod postgres;
 
 use std::process::Command;
@@ -45,6 +46,12 @@ pub fn run() -> Result<(), String> {
             None
         }
     };
+    let mosquitto = mosquitto::find_or_install();
+    if let Err(reason) = &mosquitto {
+        summary
+            .not_run
+            .push(format!("tests against an MQTT broker: {reason}"));
+    }
     summary.step("fmt --check", || {
         cargo_step(cargo().args(["fmt", "--all", "--check"]))
     });
@@ -79,6 +86,9 @@ pub fn run() -> Result<(), String> {
         command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
         if let Some(folder) = &postgres {
             command.env(POSTGRES_VARIABLE, folder);
+        }
+        if mosquitto.is_err() {
+            command.env("STOKER_TEST_SKIP_MOSQUITTO", "1");
         }
         cargo_step(&mut command)
     });

@@ -72,7 +72,10 @@ fn inputs() -> HashMap<&'static str, Document> {
         }
         Document::parse(text.as_bytes()).expect(name)
     };
-    INPUTS.iter().map(|(name, text)| (*name, read(name, text))).collect()
+    INPUTS
+        .iter()
+        .map(|(name, text)| (*name, read(name, text)))
+        .collect()
 }
 
 /// What a test gives: texts of the items, or why there is none.
@@ -105,7 +108,9 @@ fn shown(item: &Item<'_>) -> String {
 }
 
 fn text(test: ValueRef<'_>, name: &str) -> Option<String> {
-    test.get(name).and_then(ValueRef::as_str).map(|t| t.into_owned())
+    test.get(name)
+        .and_then(ValueRef::as_str)
+        .map(|t| t.into_owned())
 }
 
 /// `None` when a test gives what it should.
@@ -116,7 +121,8 @@ fn difference(test: ValueRef<'_>, inputs: &HashMap<&str, Document>) -> Option<St
         return Some(format!("no input {file}"));
     };
     let invalid = text(test, "invalid");
-    let is_static = text(test, "mode").as_deref() == Some("strict") || invalid.as_deref() == Some("semantic");
+    let is_static =
+        text(test, "mode").as_deref() == Some("strict") || invalid.as_deref() == Some("semantic");
     let found = run(&expression, input, is_static);
     let expected: Vec<String> = test
         .get("outputs")
@@ -147,8 +153,11 @@ fn text_is_true(value: ValueRef<'_>) -> bool {
 fn official_tests_pass_but_for_the_named_differences() {
     let inputs = inputs();
     let tests = Document::parse(TESTS.as_bytes()).unwrap();
-    let named: BTreeMap<&str, &str> =
-        DIFFERENCES.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once('\t')).collect();
+    let named: BTreeMap<&str, &str> = DIFFERENCES
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.split_once('\t'))
+        .collect();
     let (mut total, mut passed, mut wrong) = (0, 0, Vec::new());
     for test in tests.root().items() {
         total += 1;
@@ -160,8 +169,16 @@ fn official_tests_pass_but_for_the_named_differences() {
             (Some(difference), false) => wrong.push(format!("{name}: {difference}")),
         }
     }
-    assert!(wrong.is_empty(), "{} of {total}\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {total}\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert_eq!(passed + named.len(), total);
     let published = format!("**{passed} of {total}**");
-    assert!(PUBLISHED.contains(&published), "docs/fhirpath.md should say {published}");
+    assert!(
+        PUBLISHED.contains(&published),
+        "docs/fhirpath.md should say {published}"
+    );
 }

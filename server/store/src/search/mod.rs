@@ -10,4 +10,5 @@ mod plan;
 mod tests_of_values;
 
 pub(crate) use compile::Compiler;
-pub(crate) use plan::{COLUMNS, Searcher, live_matches};
+pub(crate) use cursor::Position;
+pub(crate) use plan::{COLUMNS, Found, Searcher, live_matches};

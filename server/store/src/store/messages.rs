@@ -62,10 +62,11 @@ impl Store {
         .await
     }
 
-    /// Live resources with an indexed reference to this one, at most `limit`.
+    /// Live resources with an indexed reference to this one, at most `limit`, without those of some types.
     pub async fn referrers(
         &self,
         target: &ResourceKey,
+        except: &[&str],
         limit: usize,
     ) -> Result<Vec<ResourceKey>, StoreError> {
         let target = target.clone();
@@ -75,7 +76,12 @@ impl Store {
             .filter(|param| param.kind == ParamType::Reference)
             .map(|param| i64::from(param.id.0))
             .collect();
-        self.on_reader(move |reader| feed_log::referrers(reader, &target, params, limit))
+        let except: Vec<i64> = except
+            .iter()
+            .filter_map(|name| Definitions::r4().resource_type(name))
+            .map(|t| i64::from(t.0) + 1)
+            .collect();
+        self.on_reader(move |reader| feed_log::referrers(reader, &target, &params, &except, limit))
             .await
     }
 

@@ -3,6 +3,7 @@
 mod engine;
 mod memory;
 mod predicates;
+mod samples;
 mod suite;
 mod world;
 

@@ -75,23 +75,33 @@ fn revisions(
     record: &MessageRecord,
 ) -> Result<(), StoreError> {
     // One statement takes a row once only; of two of the same resource the last counts.
-    let mut rows: Vec<(i64, &str)> = Vec::new();
-    for (key, revision) in &record.bookkeeping.revisions {
+    let mut rows: Vec<(i64, &str, &str)> = Vec::new();
+    let book = &record.bookkeeping;
+    let own = book
+        .revisions
+        .iter()
+        .map(|(key, revision)| (key, record.feed.as_str(), revision));
+    let pairs = book
+        .pair_revisions
+        .iter()
+        .map(|(key, pair, revision)| (key, pair.as_str(), revision));
+    for (key, feed, revision) in own.chain(pairs) {
         let h = hasher.resource(key);
-        match rows.iter_mut().find(|(known, _)| *known == h) {
-            Some(row) => row.1 = revision,
-            None => rows.push((h, revision)),
+        let same = rows.iter_mut().find(|row| row.0 == h && row.1 == feed);
+        match same {
+            Some(row) => row.2 = revision,
+            None => rows.push((h, feed, revision)),
         }
     }
     /// Rows of one statement: few enough for any engine's limit of values.
     const ROWS_MAX: usize = 50;
     for chunk in rows.chunks(ROWS_MAX) {
         let mut sql = Sql::new("INSERT INTO source_revision (h, feed, revision, message) VALUES ");
-        for (n, (h, revision)) in chunk.iter().enumerate() {
+        for (n, (h, feed, revision)) in chunk.iter().enumerate() {
             sql.push(if n == 0 { "(" } else { ", (" })
                 .int(*h)
                 .push(", ")
-                .text(record.feed.clone())
+                .text(*feed)
                 .push(", ")
                 .text(*revision)
                 .push(", ")

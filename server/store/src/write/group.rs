@@ -126,6 +126,7 @@ impl Group<'_> {
             plain: Vec::new(),
             audit: Vec::new(),
             last_audit: None,
+            samples: Default::default(),
         };
         let value = work(&mut transaction)?;
         transaction.flush()?;

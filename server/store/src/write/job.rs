@@ -6,9 +6,11 @@ use sha2::{Digest, Sha256};
 use crate::api::{Action, Change, Commit, ExpectVersion, Expectation};
 use crate::audit::AuditRecord;
 use crate::body::{Class, Packed};
+use crate::ehr::PreparedPage;
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::message::MessageRecord;
+use crate::sample::PreparedSeries;
 use crate::shared::Shared;
 
 /// A change with its body packed.
@@ -37,6 +39,9 @@ pub(crate) struct PreparedCommit {
     pub(crate) changes: Vec<PreparedChange>,
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) message: Option<PreparedMessage>,
+    /// The page of an EHR walk that brought it.
+    pub(crate) page: Option<PreparedPage>,
+    pub(crate) samples: Vec<PreparedSeries>,
 }
 
 /// Level for raw messages: they are kept for years and read rarely.
@@ -57,11 +62,15 @@ impl PreparedCommit {
             .map(|change| prepared(shared, change))
             .collect();
         let message = commit.message.map(prepared_message).transpose()?;
+        let samples = commit.samples.into_iter();
+        let samples = samples.map(|series| PreparedSeries::new(shared, series));
         Ok(Self {
+            samples: samples.collect(),
             expects: commit.expects,
             changes,
             audit: commit.audit,
             message,
+            page: None,
         })
     }
 }

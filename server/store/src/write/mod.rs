@@ -4,7 +4,7 @@
 mod apply;
 pub(crate) mod feed_state;
 mod group;
-mod insert;
+pub(crate) mod insert;
 mod job;
 mod message;
 mod rows;

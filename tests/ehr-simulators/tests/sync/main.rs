@@ -7,6 +7,7 @@ mod bulk;
 mod epic;
 mod fidelity;
 mod foreign;
+mod kept;
 mod launch;
 mod manners;
 mod oracle;

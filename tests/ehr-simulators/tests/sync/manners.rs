@@ -173,7 +173,7 @@ async fn patients_of_two_tenants_are_linked_by_certain_identifiers_only() {
     };
     let run = |tenant| Run::new(tenant, first.memory.clone(), first.clock.clone()).unwrap();
     run(renamed("unlinked", &[])).run().await.unwrap();
-    let links = |memory: &ehr::memory::Memory| {
+    let links = |memory: &crate::kept::Kept| {
         let patients = memory.live("Patient");
         let linked = patients
             .iter()

@@ -1,14 +1,14 @@
-//! A tenant, a simulator and a store in memory, and the comparison of what is here with what is there.
+//! A tenant, a simulator and a copy, and the comparison of what is here with what is there.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::kept::{self, Kept};
 use ehr::auth::keys::KeyRing;
 use ehr::clock::{Later, Surroundings};
 use ehr::identity::local_id;
-use ehr::memory::Memory;
 use ehr::port::Port;
 use ehr::run::{Run, RunReport};
 use ehr::tenant::Tenant;
@@ -43,7 +43,7 @@ impl Surroundings for Still {
 
 pub struct Stage {
     pub simulator: Simulator,
-    pub memory: Arc<Memory>,
+    pub memory: Arc<Kept>,
     pub clock: Arc<Still>,
     pub tenant: Arc<Tenant>,
     _keys: tempfile::TempDir,
@@ -106,7 +106,7 @@ page_size = 7
         });
         Self {
             simulator,
-            memory: Arc::new(Memory::default()),
+            memory: kept::open().await,
             clock,
             tenant: Arc::new(Tenant::parse(&text).unwrap()),
             _keys: keys,

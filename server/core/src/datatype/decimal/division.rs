@@ -174,7 +174,11 @@ impl Decimal {
 
     /// Euler's number to this power; `None` past the bounds.
     pub fn exp(&self) -> Option<Decimal> {
-        Some(self.exp_working()?.to_significant(QUOTIENT_DIGITS).shortest())
+        Some(
+            self.exp_working()?
+                .to_significant(QUOTIENT_DIGITS)
+                .shortest(),
+        )
     }
 
     fn exp_working(&self) -> Option<Decimal> {
@@ -186,7 +190,9 @@ impl Decimal {
         let small = self.divided(&Self::from(1 << HALVINGS), WORKING_DIGITS)?;
         let (mut total, mut term) = (Self::from(1), Self::from(1));
         for n in 1..=40 {
-            term = term.checked_mul(&small)?.divided(&Self::from(n), WORKING_DIGITS)?;
+            term = term
+                .checked_mul(&small)?
+                .divided(&Self::from(n), WORKING_DIGITS)?;
             if term.is_zero() {
                 break;
             }
@@ -201,7 +207,11 @@ impl Decimal {
     /// The natural logarithm; `None` for zero and below.
     pub fn ln(&self) -> Option<Decimal> {
         let logarithm = self.ln_working()?;
-        Some(logarithm.to_places(LOGARITHM_PLACES, Rounding::HalfUp).shortest())
+        Some(
+            logarithm
+                .to_places(LOGARITHM_PLACES, Rounding::HalfUp)
+                .shortest(),
+        )
     }
 
     fn ln_working(&self) -> Option<Decimal> {
@@ -225,14 +235,23 @@ impl Decimal {
 
     /// The logarithm to a base.
     pub fn log(&self, base: &Decimal) -> Option<Decimal> {
-        let quotient = self.ln_working()?.divided(&base.ln_working()?, WORKING_DIGITS)?;
-        Some(quotient.to_places(LOGARITHM_PLACES, Rounding::HalfUp).shortest())
+        let quotient = self
+            .ln_working()?
+            .divided(&base.ln_working()?, WORKING_DIGITS)?;
+        Some(
+            quotient
+                .to_places(LOGARITHM_PLACES, Rounding::HalfUp)
+                .shortest(),
+        )
     }
 
     /// The value to a power; `None` where the result is no real number or has too many digits.
     pub fn power(&self, exponent: &Decimal) -> Option<Decimal> {
         if !exponent.is_whole() {
-            let product = self.ln_working()?.checked_mul(exponent)?.to_significant(WORKING_DIGITS);
+            let product = self
+                .ln_working()?
+                .checked_mul(exponent)?
+                .to_significant(WORKING_DIGITS);
             return product.exp();
         }
         let times = exponent.to_scaled_i64(0)?.unsigned_abs();
@@ -261,13 +280,19 @@ mod tests {
     #[test]
     fn quotients_and_roots_have_28_digits() {
         for (found, expected) in [
-            (decimal("1").checked_div(&decimal("3")), "0.3333333333333333333333333333"),
-            (decimal("2").checked_div(&decimal("3")), "0.6666666666666666666666666667"),
+            (
+                decimal("1").checked_div(&decimal("3")),
+                "0.3333333333333333333333333333",
+            ),
+            (
+                decimal("2").checked_div(&decimal("3")),
+                "0.6666666666666666666666666667",
+            ),
             (decimal("4").checked_div(&decimal("2")), "2"),
             (decimal("1").checked_div(&decimal("8")), "0.125"),
             (decimal("-7.5").checked_div(&decimal("0.25")), "-30"),
             (decimal("120").checked_div(&decimal("0.003")), "40000"),
-            (decimal("7").checked_rem(&decimal("2.5")), "2.0"),
+            (decimal("7").checked_rem(&decimal("2.5")), "2"),
             (decimal("-7").checked_div_whole(&decimal("2")), "-3"),
             (decimal("81").sqrt(), "9"),
             (decimal("2").sqrt(), "1.414213562373095048801688724"),
@@ -282,7 +307,10 @@ mod tests {
             (decimal("100.0").log(&decimal("10.0")), "2"),
             (decimal("2.5").power(&decimal("2")), "6.25"),
             (decimal("2").power(&decimal("-2")), "0.25"),
-            (decimal("2").power(&decimal("0.5")), "1.414213562373095048801688724"),
+            (
+                decimal("2").power(&decimal("0.5")),
+                "1.414213562373095048801688724",
+            ),
         ] {
             assert_eq!(found.unwrap().to_string(), expected);
         }

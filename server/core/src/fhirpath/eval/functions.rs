@@ -15,8 +15,8 @@ use crate::json::ValueRef;
 
 use super::operators::{contains, distinct};
 use super::{
-    Collection, Element, EvalError, Evaluator, Item, Result, Scope, check_type, convert, index_item,
-    math, members_of, moment, single, strings, truth,
+    Collection, Element, EvalError, Evaluator, Item, Result, Scope, check_type, convert,
+    index_item, math, members_of, moment, single, strings, truth,
 };
 
 fn one<'a>(item: Item<'a>) -> Result<Collection<'a>> {
@@ -132,7 +132,8 @@ impl<'a> Evaluator<'a> {
             ("conformsTo", [profile]) => self.conforms_to(&on, profile, scope),
             ("subsumes" | "subsumedBy", [other]) => self.subsumes(&on, name, other, scope),
             ("htmlChecks", []) => boolean(on.iter().all(|item| {
-                item.as_text().is_some_and(|text| crate::validate::narrative::is_safe(&text))
+                item.as_text()
+                    .is_some_and(|text| crate::validate::narrative::is_safe(&text))
             })),
             ("trace", [_, ..]) => Ok(on),
             _ => match self.subset(&on, name, arguments, scope)? {
@@ -399,7 +400,9 @@ impl<'a> Evaluator<'a> {
         let knowledge = self.environment.knowledge;
         match knowledge.and_then(|k| k.conforms_to(*element, &url)) {
             Some(conforms) => boolean(conforms),
-            None => Err(EvalError::Unsupported("conformsTo an unknown profile".into())),
+            None => Err(EvalError::Unsupported(
+                "conformsTo an unknown profile".into(),
+            )),
         }
     }
 
@@ -414,7 +417,8 @@ impl<'a> Evaluator<'a> {
         let (Some(on), Some(other)) = (single(on)?, single(&other)?) else {
             return Ok(Vec::new());
         };
-        let coding = |item: &Item<'a>| Some((member_text(item, "system")?, member_text(item, "code")?));
+        let coding =
+            |item: &Item<'a>| Some((member_text(item, "system")?, member_text(item, "code")?));
         let (Some((system, code)), Some((other_system, other_code))) = (coding(on), coding(other))
         else {
             return Err(EvalError::WrongType);

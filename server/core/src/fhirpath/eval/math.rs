@@ -72,7 +72,9 @@ pub(super) fn call<'a>(
         ("log", Some(base)) => value.log(&base).map(decimal),
         ("power", Some(exponent)) => {
             let is_integer = is_integer && exponent.is_whole() && !exponent.is_negative();
-            value.power(&exponent).map(|value| Item::Number { value, is_integer })
+            value
+                .power(&exponent)
+                .map(|value| Item::Number { value, is_integer })
         }
         _ => return Err(EvalError::WrongType),
     })
@@ -82,9 +84,14 @@ type Shape = Box<dyn Fn(&Decimal) -> Decimal>;
 
 /// What keeps a quantity's unit.
 fn shape(name: &str, arguments: &[Item<'_>]) -> Result<Option<Shape>> {
-    let places = match arguments.first().map(|a| a.as_number().and_then(|n| n.to_scaled_i64(0))) {
+    let places = match arguments
+        .first()
+        .map(|a| a.as_number().and_then(|n| n.to_scaled_i64(0)))
+    {
         None => 0,
-        Some(places) => places.and_then(|p| u32::try_from(p).ok()).ok_or(EvalError::WrongType)?,
+        Some(places) => places
+            .and_then(|p| u32::try_from(p).ok())
+            .ok_or(EvalError::WrongType)?,
     };
     Ok(Some(match name {
         "abs" => Box::new(absolute),
@@ -142,10 +149,12 @@ fn boundary<'a>(
         }
     };
     Ok(match system {
-        Item::Number { value, .. } => decimal_boundary(value, asked, is_high).map(|value| Item::Number {
-            value,
-            is_integer: false,
-        }),
+        Item::Number { value, .. } => {
+            decimal_boundary(value, asked, is_high).map(|value| Item::Number {
+                value,
+                is_integer: false,
+            })
+        }
         Item::Quantity { value, unit } => {
             decimal_boundary(value, asked, is_high).map(|value| Item::Quantity {
                 value,
@@ -180,7 +189,10 @@ fn decimal_boundary(value: &Decimal, places: Option<u32>, is_high: bool) -> Opti
 fn time_boundary<'a>(text: &str, digits: u32, is_high: bool) -> Option<Item<'a>> {
     let (date, _) = moment::parse(&format!("2000-01-01T{text}"))?;
     let bound = moment::boundary(&date, digits.checked_add(8)?, is_high, false)?;
-    let bound = moment::to_text(&crate::datatype::date::DateTime { zone: None, ..bound });
+    let bound = moment::to_text(&crate::datatype::date::DateTime {
+        zone: None,
+        ..bound
+    });
     let (_, time) = bound.split_once('T')?;
     Some(Item::Time(time.to_owned().into()))
 }

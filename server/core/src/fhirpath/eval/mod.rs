@@ -137,6 +137,22 @@ impl<'a> Element<'a> {
             type_path: resource_type.map_or("", |t| t.name()),
         }
     }
+
+    /// The values of a child by its name, `value` for `value[x]`; each with its place in the JSON array, if it is one.
+    pub fn members(&self, name: &str) -> Vec<(Element<'a>, Option<usize>)> {
+        let mut found = Vec::new();
+        members_of(self, name, &mut found);
+        let known = Definitions::r4().element(self.type_path, name);
+        let repeats = known.is_some_and(|known| known.element.max != conformance::Max::One);
+        let elements = found.into_iter().filter_map(|item| match item {
+            Item::Element(element) => Some(element),
+            _ => None,
+        });
+        elements
+            .enumerate()
+            .map(|(index, element)| (element, repeats.then_some(index)))
+            .collect()
+    }
 }
 
 struct Evaluator<'a> {

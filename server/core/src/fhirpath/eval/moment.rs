@@ -139,7 +139,10 @@ enum Span {
 /// What a quantity adds; `None` when its unit is no time, or one of years and months of a fixed length (`'a'`, `'mo'`).
 fn span(value: &Decimal, unit: &str) -> Option<Span> {
     let whole = || value.to_places(0, Rounding::Truncate).to_scaled_i64(0);
-    let word = unit.strip_suffix('s').filter(|w| w.len() > 2).unwrap_or(unit);
+    let word = unit
+        .strip_suffix('s')
+        .filter(|w| w.len() > 2)
+        .unwrap_or(unit);
     Some(match word {
         "year" => Span::Months(whole()?.checked_mul(12)?),
         "month" => Span::Months(whole()?),
@@ -158,9 +161,7 @@ pub fn add(date: &DateTime, value: &Decimal, unit: &str) -> Option<Option<DateTi
     let span = span(value, unit)?;
     // "converting the time-valued quantity to the highest precision in the left operand"
     let span = match (date.precision, span) {
-        (Precision::Year, Span::Micros(micros)) => {
-            Span::Months(micros / MICROS_PER_DAY / 365 * 12)
-        }
+        (Precision::Year, Span::Micros(micros)) => Span::Months(micros / MICROS_PER_DAY / 365 * 12),
         (Precision::Month, Span::Micros(micros)) => Span::Months(micros / MICROS_PER_DAY / 30),
         (Precision::Year, Span::Months(months)) => Span::Months(months / 12 * 12),
         (Precision::Day, Span::Micros(micros)) => {
@@ -188,7 +189,8 @@ fn moved(date: &DateTime, span: Span) -> Option<DateTime> {
                 + date.microsecond;
             let total = start.checked_add(micros)?;
             let of_day = total.rem_euclid(MICROS_PER_DAY);
-            (moved.year, moved.month, moved.day) = civil_from_days(total.div_euclid(MICROS_PER_DAY));
+            (moved.year, moved.month, moved.day) =
+                civil_from_days(total.div_euclid(MICROS_PER_DAY));
             let seconds = of_day / MICROS_PER_SECOND;
             (moved.hour, moved.minute, moved.second) =
                 (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -208,7 +210,9 @@ pub fn add_to_time(time: &str, value: &Decimal, unit: &str) -> Option<String> {
     };
     let (date, _) = parse(&format!("2000-06-15T{time}"))?;
     let moved = add(&date, value, unit)??;
-    to_text(&moved).split_once('T').map(|(_, time)| time.to_owned())
+    to_text(&moved)
+        .split_once('T')
+        .map(|(_, time)| time.to_owned())
 }
 
 /// Digits of a date's text: 4 for a year up to 17 for milliseconds.

@@ -50,7 +50,11 @@ pub(super) fn call<'a>(
         ("trim", []) => string(text.trim().to_owned()),
         ("toChars", []) => return Ok(Some(text.chars().map(|c| string(c.to_string())).collect())),
         ("split", [part]) => {
-            return Ok(Some(text.split(part.as_ref()).map(|p| string(p.to_owned())).collect()));
+            return Ok(Some(
+                text.split(part.as_ref())
+                    .map(|p| string(p.to_owned()))
+                    .collect(),
+            ));
         }
         ("encode", [format]) => string(encode(text.as_bytes(), format)?),
         ("decode", [format]) => string(decode(text, format)?),
@@ -111,7 +115,9 @@ fn regex(pattern: &str) -> Result<Regex> {
 }
 
 fn unknown<T>(format: &str) -> Result<T> {
-    Err(EvalError::Unsupported(format!("the format {format}").into()))
+    Err(EvalError::Unsupported(
+        format!("the format {format}").into(),
+    ))
 }
 
 fn alphabet(format: &str) -> Option<&'static [u8; 64]> {
@@ -149,7 +155,9 @@ fn decode(text: &str, format: &str) -> Result<String> {
     let mut bytes = Vec::with_capacity(text.len());
     if format == "hex" {
         let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
-        let digits = digits.filter(|d| d.len() % 2 == 0).ok_or(EvalError::WrongType)?;
+        let digits = digits
+            .filter(|d| d.len() % 2 == 0)
+            .ok_or(EvalError::WrongType)?;
         for pair in digits.chunks(2) {
             let value = pair.iter().fold(0, |sum, d| sum * 16 + d);
             bytes.push(u8::try_from(value).map_err(|_| EvalError::WrongType)?);
@@ -160,7 +168,10 @@ fn decode(text: &str, format: &str) -> Result<String> {
         };
         let (mut group, mut bits) = (0_u32, 0_u32);
         for letter in text.bytes().filter(|b| *b != b'=') {
-            let digit = alphabet.iter().position(|a| *a == letter).ok_or(EvalError::WrongType)?;
+            let digit = alphabet
+                .iter()
+                .position(|a| *a == letter)
+                .ok_or(EvalError::WrongType)?;
             group = group << 6 | u32::try_from(digit).unwrap_or(0);
             bits += 6;
             if bits >= 8 {
@@ -182,7 +193,9 @@ const HTML: [(&str, &str); 5] = [
 
 fn escape(text: &str, format: &str) -> Result<String> {
     match format {
-        "html" => Ok(HTML.iter().fold(text.to_owned(), |t, (escaped, plain)| t.replace(plain, escaped))),
+        "html" => Ok(HTML.iter().fold(text.to_owned(), |t, (escaped, plain)| {
+            t.replace(plain, escaped)
+        })),
         "json" => {
             let mut out = Vec::new();
             crate::json::write_string(text, &mut out);
@@ -196,7 +209,12 @@ fn escape(text: &str, format: &str) -> Result<String> {
 
 fn unescape(text: &str, format: &str) -> Result<String> {
     match format {
-        "html" => Ok(HTML.iter().rev().fold(text.to_owned(), |t, (escaped, plain)| t.replace(escaped, plain))),
+        "html" => Ok(HTML
+            .iter()
+            .rev()
+            .fold(text.to_owned(), |t, (escaped, plain)| {
+                t.replace(escaped, plain)
+            })),
         "json" => {
             let quoted = format!("\"{text}\"");
             match crate::json::Document::parse(quoted.as_bytes()) {

@@ -18,7 +18,9 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 fn singular(unit: &str) -> &str {
-    unit.strip_suffix('s').filter(|u| u.len() > 2).unwrap_or(unit)
+    unit.strip_suffix('s')
+        .filter(|u| u.len() > 2)
+        .unwrap_or(unit)
 }
 
 /// Whether it is `year`, `days` and the like.
