@@ -25,14 +25,14 @@ enum Command {
     Import(import::Arguments),
     /// Send HL7 v2 messages over MLLP, TLS or HTTP and print each acknowledgement
     Send(send::Arguments),
-    /// List, register, change, pause, resume and remove the feeds of a running server
-    Feeds(feeds::Arguments),
     /// Look into the message log of a running server, and read messages again
     Messages(messages::Arguments),
     /// Say which message, field and rule an element of a resource came from
     Trace(messages::TraceArguments),
     /// Run messages against a draft of the mappings and print what differs
     Regress(regress::Arguments),
+    /// List, register, change, pause, resume and remove the feeds of a running server
+    Feeds(feeds::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
     /// Plan, check and run the copy of an EHR
@@ -74,10 +74,10 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
-        Command::Feeds(arguments) => feeds::run(&arguments),
         Command::Messages(arguments) => messages::run(&arguments),
         Command::Trace(arguments) => messages::trace(&arguments),
         Command::Regress(arguments) => regress::run(&arguments),
+        Command::Feeds(arguments) => feeds::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ehr(command) => ehr::run(command),
         Command::Reindex(arguments) => reindex::run(&arguments),

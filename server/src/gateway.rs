@@ -11,7 +11,7 @@ mod links;
 mod merge;
 mod plan;
 pub(crate) mod provenance;
-mod record;
+pub(crate) mod record;
 mod repoint;
 
 use std::sync::Arc;

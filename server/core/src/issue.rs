@@ -88,6 +88,10 @@ error_table! {
     UNKNOWN_SORT = "unknown-sort", "not-supported", 400;
     /// A paging link that is damaged, forged or of another search.
     BAD_CURSOR = "bad-cursor", "invalid", 400;
+    /// A value set or code system that a search needs is not loaded.
+    UNKNOWN_CODES = "unknown-codes", "not-found", 400;
+    /// Something a request needs is being made ready; try again soon.
+    NOT_READY = "not-ready", "transient", 503;
     /// A limit by name is exceeded by the request body.
     TOO_LARGE = "too-large", "too-long", 413;
     /// A limit by name is exceeded by what is asked for.

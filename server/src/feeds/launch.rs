@@ -16,6 +16,7 @@ use mappings::Library;
 use super::settings::{FeedSettings, Transport};
 use crate::app::Server;
 use crate::gateway::ServerGateway;
+use crate::messages::shared::OnError;
 
 /// A feed that runs.
 pub(super) enum Launched {
@@ -79,6 +80,9 @@ pub(super) struct Prepared {
 /// A sentence naming setting or file.
 pub(super) fn prepare(server: &Server, settings: &FeedSettings) -> Result<Prepared, String> {
     let feed = Feed::new(&settings.options())?;
+    if let Some(policy) = &settings.on_error {
+        OnError::parse(policy)?;
+    }
     let folder = settings
         .mappings
         .as_ref()
@@ -88,11 +92,8 @@ pub(super) fn prepare(server: &Server, settings: &FeedSettings) -> Result<Prepar
             .map_err(|errors| format!("`mappings` {}: {errors}", folder.display())),
         None => Library::embedded().map_err(|errors| errors.to_string()),
     };
-    let pipeline = Pipeline::new(feed, library?);
-    // Messages of a feed are also read when it does not run: for replays and previews.
-    server.messages.register(pipeline.clone())?;
     Ok(Prepared {
-        pipeline,
+        pipeline: Pipeline::new(feed, library?),
         tls: settings.tls().as_ref().map(Acceptor::new).transpose()?,
     })
 }
@@ -107,6 +108,7 @@ pub(super) async fn launch(
     counters: &Arc<Counters>,
 ) -> Result<Launched, String> {
     let Prepared { pipeline, tls } = prepare(server, settings)?;
+    server.messages.register(pipeline.clone())?;
     let gateway = ServerGateway::new(Arc::clone(server));
     let (limits, surroundings) = (settings.limits(), surroundings(server));
     let counters = Arc::clone(counters);

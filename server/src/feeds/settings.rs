@@ -17,7 +17,6 @@ use adapters::tls::ServerFiles;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::messages::OnError;
 use crate::messages::shared::ON_ERROR;
 
 /// Largest message a feed may allow, bytes: the store's largest raw message.
@@ -105,9 +104,9 @@ pub struct FeedSettings {
     pub frame_timeout_seconds: u64,
     /// In which order messages are carried out.
     pub order: Order,
-    /// What a message that cannot be carried out does to those after it: `continue` nothing, `park-patient` those of its
-    /// patient wait, `halt` all of the feed wait.
-    pub on_error: String,
+    /// What a message that cannot be used does to those after it: `continue`, `park-patient` (later messages about the
+    /// same patient wait) or `halt` (all later messages of the feed wait).
+    pub on_error: Option<String>,
     /// `by-message` (as MSH-15 and MSH-16 ask) or `original` (always AA, AE, AR).
     #[schema(value_type = String)]
     pub acknowledge: Mode,
@@ -158,7 +157,7 @@ impl Default for FeedSettings {
             idle_timeout_seconds: listener::IDLE_TIMEOUT_S,
             frame_timeout_seconds: listener::FRAME_TIMEOUT_S,
             order: Order::default(),
-            on_error: "continue".to_owned(),
+            on_error: None,
             acknowledge: Mode::default(),
             batch_acknowledge: BatchAcknowledge::default(),
             processing_ids: options.processing_ids,
@@ -183,7 +182,6 @@ impl FeedSettings {
     /// Names the key and the fix.
     pub fn check(&self, is_open: bool) -> Result<(), String> {
         Feed::new(&self.options())?;
-        OnError::parse(&self.on_error)?;
         self.check_transport()?;
         self.check_limits()?;
         let is_reachable = self.address.is_some_and(|a| !a.ip().is_loopback());
@@ -256,9 +254,9 @@ impl FeedSettings {
     /// How messages are read.
     pub fn options(&self) -> FeedOptions {
         let mut mapping = self.mapping.clone();
-        mapping.insert(ON_ERROR.to_owned(), self.on_error.clone());
         for (name, value) in [
             ("zone", &self.zone),
+            (ON_ERROR, &self.on_error),
             ("default-authority", &self.default_authority),
             ("id-namespace", &self.id_namespace),
         ] {
@@ -373,8 +371,6 @@ mod tests {
             (format!("{mllp}zone = \"Mars\""), "zone"),
             (format!("{mllp}charset = \"klingon\""), "`charset`"),
             (format!("{mllp}refuse_faults = [\"x\"]"), "`refuse_faults`"),
-            (format!("{mllp}on_error = \"panic\""), "on-error"),
-            (format!("{mllp}on_error = \"park-patient\""), ""),
         ] {
             let result = read(&text).unwrap().check(false);
             match named {

@@ -10,15 +10,18 @@ use device::ingest::{Dense, Fate, Ingest, Payload, Prepared, Reported};
 use device::meeting::Reason;
 use device::port::{DevicePort, Taken, Taking};
 use fhir_core::access::{Access, Channel};
+use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_store::{MessageState, NarrowSample, SampleFate, SeriesSamples};
+use fhir_core::json::{Document, Value};
+use fhir_store::{Bookkeeping, MessageState, NarrowSample, SampleFate, SeriesSamples};
 
 use super::directory;
 use super::plan::{Planned, deleted_here, not_stored, plan};
 use crate::app::Server;
 use crate::gateway;
+use crate::interaction::Interaction;
 use crate::metrics::MessageOutcome;
-use crate::write::{self, Attempts, Failure, Plan};
+use crate::write::{self, Attempts, Draft, Failure, Need, Plan, Step};
 
 /// Bytes of a payload above which reading it leaves the thread that serves requests: about 1 ms of work.
 const INLINE_BYTES_MAX: usize = 16 * 1024;
@@ -116,6 +119,10 @@ async fn store_as(
         let judge = move || ingest.judge_as(reading, &payload, &directory, dense);
         on_time(is_short, judge).await?
     };
+    if reason == Reason::Replayed {
+        // Somebody asked for it: it is never a repeat, also when it leads back to what was before.
+        prepared.intake.dedupe.control_id.clear();
+    }
     if let Some(only) = only {
         let mut wanted = prepared.resource_results.iter().map(|r| only.contains(r));
         prepared
@@ -188,7 +195,7 @@ async fn attempt(
     let mut all = made.clone();
     if !made.is_empty() {
         let (key, resource) = gateway::provenance::build(&intake, &made, (server.clock)())?;
-        drafts.push(gateway::put(key.clone(), &resource)?);
+        drafts.push(put(key.clone(), &resource)?);
         all.push(key);
     }
     let refused = refusal(&intake);
@@ -197,15 +204,22 @@ async fn attempt(
         None if results.iter().any(waits) => MessageState::Warnings,
         None => MessageState::Processed,
     };
-    let message = gateway::record(&intake, state, refused.clone(), all);
+    let message = gateway::record::record(
+        &intake,
+        &[],
+        state,
+        refused.clone(),
+        all,
+        Bookkeeping::default(),
+    );
     let plan = Plan {
         drafts,
         message: Some(message),
-        samples: prepared.series.iter().map(narrow).collect(),
         ..Plan::default()
     };
     let access = Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()));
-    let done = write::submit_all(server, &access, plan).await?;
+    let samples = prepared.series.iter().map(narrow).collect();
+    let done = write::submit_all(server, &access, plan, samples).await?;
     let mut refused_samples = Vec::new();
     for (series, fates) in prepared.series.iter().zip(&done.samples) {
         for (result, fate) in series.results.iter().zip(fates) {
@@ -232,6 +246,19 @@ async fn attempt(
     Ok((taken, refused_samples))
 }
 
+fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
+    let document = Document::parse(&resource.to_bytes()).map_err(|error| {
+        let text = format!("the mapping's output: {error}");
+        Problem::new(ErrorKind::BAD_JSON, text)
+    })?;
+    Ok(Draft {
+        key,
+        step: Step::Put(Arc::new(document)),
+        need: Need::Nothing,
+        interaction: Interaction::Update,
+    })
+}
+
 /// Keeps a payload whose resources cannot be stored, and says why.
 async fn invalid(
     server: &Arc<Server>,
@@ -243,11 +270,13 @@ async fn invalid(
         ..prepared.intake.clone()
     };
     let text = problem.to_string();
-    let message = gateway::record(
+    let message = gateway::record::record(
         &intake,
+        &[],
         MessageState::Refused,
         Some(text.clone()),
         Vec::new(),
+        Bookkeeping::default(),
     );
     let plan = Plan {
         message: Some(message),
@@ -262,7 +291,7 @@ async fn invalid(
         },
         ..reported.clone()
     });
-    let (message_id, repeat) = match write::submit_all(server, &access, plan).await {
+    let (message_id, repeat) = match write::submit_all(server, &access, plan, Vec::new()).await {
         Ok(done) => (done.message.map(|receipt| receipt.id), false),
         Err(Failure::Repeated(receipt)) => (Some(receipt.id), true),
         Err(Failure::Moved) => {

@@ -51,7 +51,7 @@ pub struct SearchQuery {
 
 impl SearchQuery {
     /// Sort keys the store can keep a cursor for.
-    pub const SORT_KEYS_MAX: usize = 3;
+    pub const SORT_KEYS_MAX: usize = 8;
 }
 
 /// Whether all matches are counted.
@@ -100,7 +100,17 @@ pub enum HistoryScope {
     System,
 }
 
-/// A page of history, newest first.
+/// The order of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HistoryOrder {
+    /// "sorted with oldest versions last", the default.
+    #[default]
+    NewestFirst,
+    /// The other way round.
+    OldestFirst,
+}
+
+/// A page of history.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
     /// Whose.
@@ -109,6 +119,10 @@ pub struct HistoryQuery {
     pub since: Option<Instant>,
     /// Only versions made at or before this (the newest time of the first page).
     pub until: Option<Instant>,
+    /// Only versions that were current at some moment from the first of these to before the second (`_at`).
+    pub at: Option<(Instant, Instant)>,
+    /// In which order.
+    pub order: HistoryOrder,
     /// Versions wanted.
     pub limit: usize,
     /// Where the previous page ended.
@@ -117,7 +131,7 @@ pub struct HistoryQuery {
     pub total: TotalMode,
 }
 
-/// Some versions, newest first.
+/// Some versions in the order asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryPage {
     /// The versions.

@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod body;
 mod catalog;
+mod custom;
 mod db;
 mod device;
 mod ehr;
@@ -29,11 +30,13 @@ mod store_ehr;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod text;
 mod threads;
 mod write;
 
 pub use api::*;
 pub use audit::{AuditPage, AuditQuery, AuditRecord, AuditRow};
+pub use custom::CustomParam;
 pub use device::DeviceToken;
 pub use ehr::{
     EhrCounts, EhrKey, EhrMember, EhrPage, EhrRecord, EhrReview, EhrRun, EhrTenant, EhrWalk,
@@ -46,6 +49,7 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
-pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use store::Store;
+pub use text::TextWords;

@@ -1,17 +1,18 @@
 //! One parameter of a search, with its modifier, chain or `_has`, made into a condition.
 //!
 //! Spec: <https://hl7.org/fhir/R4/search.html#modifiers>, <https://hl7.org/fhir/R4/search.html#chaining>,
-//! <https://hl7.org/fhir/R4/search.html#has>. Left out: hierarchies of codes and of resources (`:above`, `:below` on
-//! tokens and references, `:in`, `:not-in`), refused by name.
+//! <https://hl7.org/fhir/R4/search.html#has>.
 
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 
+use super::hierarchy::{self, Way};
 use super::path;
-use super::predicate::{Predicate, ValueTest};
+use super::predicate::{Predicate, ReferenceTest, TextPlace, ValueTest};
 use super::query::Context;
 use super::supported;
 use super::text::{shown, split, unescape};
 use super::value::{self, Modifier, Reading, type_row};
+use super::words;
 use crate::ids::ResourceId;
 use crate::issue::{ErrorKind, Issue, Problem};
 
@@ -53,15 +54,15 @@ impl<'a> Builder<'a> {
         value: &str,
         depth: usize,
     ) -> Result<Predicate, Problem> {
-        if depth > self.context.limits.chain_depth_max {
-            let limit = self.context.limits.chain_depth_max;
-            return Err(Problem::new(
-                ErrorKind::TOO_COSTLY,
-                format!("a chain has more than {limit} links"),
-            ));
-        }
+        self.check_depth(depth)?;
         if let Some(rest) = key.strip_prefix("_has:") {
             return self.has(resource_type, rest, value, depth);
+        }
+        match key {
+            "_filter" => return self.filter(resource_type, value),
+            "_list" => return self.list(value),
+            "_text" | "_content" => return self.words(resource_type, key, value),
+            _ => {}
         }
         let (head, rest) = key
             .split_once('.')
@@ -69,14 +70,84 @@ impl<'a> Builder<'a> {
         let (code, modifier) = head
             .split_once(':')
             .map_or((head, None), |(code, modifier)| (code, Some(modifier)));
-        let param = supported::parameter(resource_type, code)?;
+        let param = self.parameter(resource_type, code)?;
         match rest {
             Some(rest) => self.chain(param, modifier, rest, value, depth),
             None => self.plain(param, modifier, value),
         }
     }
 
-    fn count(&mut self, more: usize) -> Result<(), Problem> {
+    /// A parameter of a type, official or added.
+    pub(super) fn parameter(
+        &self,
+        resource_type: ResourceTypeId,
+        code: &str,
+    ) -> Result<&'static SearchParam, Problem> {
+        match self.context.custom.get(resource_type, code) {
+            Some(param) => Ok(param),
+            None => supported::parameter(resource_type, code),
+        }
+    }
+
+    pub(super) fn check_depth(&self, depth: usize) -> Result<(), Problem> {
+        let limit = self.context.limits.chain_depth_max;
+        if depth <= limit {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ErrorKind::TOO_COSTLY,
+            format!("a chain has more than {limit} links"),
+        ))
+    }
+
+    /// `_list=42`: resources that the List refers to. <https://hl7.org/fhir/R4/search.html#list>
+    fn list(&mut self, value: &str) -> Result<Predicate, Problem> {
+        let refuse = |text: &str| {
+            Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("`_list`: {text}")).at("_list")
+        };
+        let source = resource_type_named("List")?;
+        let item = reference_parameter(source, "item")?;
+        let mut ids = Vec::new();
+        for text in split(value, ',') {
+            if text.starts_with('$') {
+                return Err(refuse(
+                    "functional lists such as `$current-problems` are not kept here; give the id of a List",
+                ));
+            }
+            let text = unescape(text);
+            let id = text.strip_prefix("List/").unwrap_or(&text);
+            ids.push(ResourceId::parse(id).ok_or_else(|| refuse("the id of a List is expected"))?);
+        }
+        self.count(ids.len())?;
+        Ok(Predicate::Has {
+            source,
+            param: item.id,
+            inner: Box::new(Predicate::Id(ids)),
+        })
+    }
+
+    /// `_text` and `_content`.
+    fn words(
+        &mut self,
+        resource_type: ResourceTypeId,
+        key: &str,
+        value: &str,
+    ) -> Result<Predicate, Problem> {
+        let place = match key {
+            "_text" => TextPlace::Narrative,
+            _ => TextPlace::Content,
+        };
+        if Definitions::r4().search_param(resource_type, key).is_none() {
+            return Err(supported::unknown(resource_type, key));
+        }
+        let any_of = words::query(value).map_err(|text| {
+            Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("`{key}`: {text}")).at(key)
+        })?;
+        self.count(any_of.iter().map(Vec::len).sum())?;
+        Ok(Predicate::Words { place, any_of })
+    }
+
+    pub(super) fn count(&mut self, more: usize) -> Result<(), Problem> {
         self.conditions = self.conditions.saturating_add(more);
         if self.conditions <= self.context.limits.conditions_max {
             return Ok(());
@@ -100,7 +171,11 @@ impl<'a> Builder<'a> {
         let (type_name, rest) = rest.split_once(':').ok_or_else(form)?;
         let (code, inner) = rest.split_once(':').ok_or_else(form)?;
         let source = resource_type_named(type_name)?;
-        let param = reference_parameter(source, code)?;
+        let custom = self.context.custom.get(source, code);
+        let param = match custom.filter(|param| param.kind == ParamType::Reference) {
+            Some(param) => param,
+            None => reference_parameter(source, code)?,
+        };
         if !path::targets(param).contains(&target) {
             let text = format!(
                 "`{}.{code}` never refers to `{}`",
@@ -167,8 +242,28 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The types a chain goes on with: the one named, or all that the parameter leads to.
+    pub(super) fn chain_targets(
+        &self,
+        param: &'static SearchParam,
+        type_name: Option<&str>,
+    ) -> Result<Vec<ResourceTypeId>, Problem> {
+        if param.kind != ParamType::Reference {
+            let text = format!(
+                "`{}` is a {} parameter; only references can be chained",
+                param.code,
+                param.kind.code()
+            );
+            return Err(Problem::new(ErrorKind::UNKNOWN_PARAMETER, text).at(param.code));
+        }
+        match type_name {
+            Some(name) => Ok(vec![target_named(param, name)?]),
+            None => Ok(path::targets(param)),
+        }
+    }
+
     /// A parameter of the type itself.
-    fn plain(
+    pub(super) fn plain(
         &mut self,
         param: &'static SearchParam,
         modifier: Option<&str>,
@@ -179,6 +274,16 @@ impl<'a> Builder<'a> {
             return missing(param, value);
         }
         let modifier = modifier.map_or(Ok(Modifier::Plain), |name| modifier_named(param, name))?;
+        self.values(param, modifier, value)
+    }
+
+    /// The values of a parameter, separated by commas.
+    pub(super) fn values(
+        &mut self,
+        param: &'static SearchParam,
+        modifier: Modifier,
+        value: &str,
+    ) -> Result<Predicate, Problem> {
         let alternatives = split(value, ',');
         if alternatives.len() > self.context.limits.alternatives_max {
             let limit = self.context.limits.alternatives_max;
@@ -186,8 +291,15 @@ impl<'a> Builder<'a> {
             return Err(Problem::new(ErrorKind::TOO_COSTLY, text).at(param.code));
         }
         self.count(alternatives.len())?;
+        let way = match modifier {
+            Modifier::Above => Some(Way::Above),
+            Modifier::Below => Some(Way::Below),
+            _ => None,
+        };
         let found = if param.code == "_id" {
             ids(param, modifier, &alternatives)?
+        } else if let (Some(way), ParamType::Reference) = (way, param.kind) {
+            self.relatives(param, way, &alternatives)?
         } else {
             let mut conditions = Vec::with_capacity(alternatives.len());
             for text in alternatives {
@@ -204,11 +316,44 @@ impl<'a> Builder<'a> {
             }
             any(conditions)
         };
-        Ok(if modifier == Modifier::Not {
+        Ok(if matches!(modifier, Modifier::Not | Modifier::NotIn) {
             Predicate::Not(Box::new(found))
         } else {
             found
         })
+    }
+}
+
+impl Builder<'_> {
+    /// `location:below=42`
+    fn relatives(
+        &mut self,
+        param: &'static SearchParam,
+        way: Way,
+        alternatives: &[&str],
+    ) -> Result<Predicate, Problem> {
+        let mut conditions = Vec::new();
+        for text in alternatives {
+            let context = self.context;
+            let mut reading = Reading {
+                param,
+                modifier: Modifier::Plain,
+                context,
+                warnings: &mut self.warnings,
+            };
+            for test in value::read(&mut reading, text)? {
+                match test {
+                    ValueTest::Reference(ReferenceTest::Local(keys)) => {
+                        self.count(keys.len() * hierarchy::LEVELS_MAX)?;
+                        let related = keys.iter().map(|key| hierarchy::condition(param, key, way));
+                        conditions.extend(related);
+                    }
+                    // What lies elsewhere has no hierarchy here.
+                    other => conditions.extend(test_conditions(param, vec![other])),
+                }
+            }
+        }
+        Ok(any(conditions))
     }
 }
 
@@ -272,9 +417,14 @@ fn missing(param: &SearchParam, value: &str) -> Result<Predicate, Problem> {
     })
 }
 
-fn modifier_named(param: &SearchParam, name: &str) -> Result<Modifier, Problem> {
+fn modifier_named(param: &'static SearchParam, name: &str) -> Result<Modifier, Problem> {
     let row = type_row(param.kind);
-    if let Some((_, modifier)) = row.modifiers.iter().find(|(known, _)| *known == name) {
+    let is_offered = supported::modifier_names(param).contains(&name);
+    if let Some((_, modifier)) = row
+        .modifiers
+        .iter()
+        .find(|(known, _)| *known == name && is_offered)
+    {
         return Ok(*modifier);
     }
     if param.kind == ParamType::Reference && Definitions::r4().resource_type(name).is_some() {
