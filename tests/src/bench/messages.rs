@@ -244,7 +244,7 @@ fn message(number: u64, patients: u64) -> String {
     for (index, (code, name, unit, range)) in TESTS.iter().enumerate() {
         let value = (number.wrapping_mul(31) + index as u64 * 17) % 900;
         text.push_str(&format!(
-            "OBX|{}|NM|{code}^{name}^LN||{}.{}|{unit}^^UCUM|{range}|N|||F|||{time}\r",
+            "OBX|{}|NM|{code}^{name}^LN||{}.{}|{unit}^^UCUM|{range}|N|||F|||{time}||5678^Technician^Theo^^^^^^BENCH\r",
             index + 1,
             value / 10,
             value % 10
