@@ -9,6 +9,7 @@ pub mod system;
 mod words;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use conformance::ResourceTypeId;
@@ -25,6 +26,7 @@ use fhir_core::search::predicate::Predicate;
 use fhir_core::search::query::{self, Context, Handling, SearchRequest};
 use fhir_core::search::result::{Summary, Total};
 use fhir_core::summary::{self, Subset};
+use fhir_core::terminology::Catalogue;
 use fhir_store::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
 
 use crate::app::{Server, store_problem};
@@ -77,7 +79,7 @@ pub async fn run(
         resource_type,
         &parameters,
         handling,
-        &context(server, &own_bases, &server.custom.params()),
+        &context(server, &own_bases, &Knowledge::of(server)),
     )?;
     if let Some(owner) = &target.owner {
         let predicate = std::mem::replace(&mut request.predicate, Predicate::Nothing);
@@ -150,7 +152,7 @@ pub fn parse(
         resource_type,
         parameters,
         handling,
-        &context(server, &own_bases, &server.custom.params()),
+        &context(server, &own_bases, &Knowledge::of(server)),
     )
 }
 
@@ -179,19 +181,34 @@ async fn ensure_words(
     words::ensure(server, &types).await
 }
 
+/// What is known now, beyond the definitions of R4.
+struct Knowledge {
+    custom: Arc<CustomParams>,
+    codes: Arc<Catalogue>,
+}
+
+impl Knowledge {
+    fn of(server: &Server) -> Self {
+        Self {
+            custom: server.custom.params(),
+            codes: server.codes(),
+        }
+    }
+}
+
 /// What parsing a search needs to know.
 fn context<'a>(
     server: &'a Server,
     own_bases: &'a [&'a str],
-    custom: &'a CustomParams,
+    knowledge: &'a Knowledge,
 ) -> Context<'a> {
     Context {
         base_urls: own_bases,
         now: (server.clock)(),
         zone: Zone::UTC,
         limits: Limits::default(),
-        codes: server.codes(),
-        custom,
+        codes: &*knowledge.codes,
+        custom: &knowledge.custom,
     }
 }
 
@@ -298,8 +315,8 @@ pub fn subset_of(call: &Call, resource_type: ResourceTypeId) -> Result<Option<Su
     let mut parameters = call.query()?;
     parameters.retain(|(name, _)| matches!(name.as_str(), "_summary" | "_elements"));
     let own_bases = call.server.own_bases();
-    let custom = call.server.custom.params();
-    let context = context(&call.server, &own_bases, &custom);
+    let knowledge = Knowledge::of(&call.server);
+    let context = context(&call.server, &own_bases, &knowledge);
     let request = query::parse(resource_type, &parameters, Handling::Strict, &context)?;
     Ok(subsets(&request).0)
 }
@@ -314,8 +331,8 @@ pub fn condition_of(
     parameters: &[(String, String)],
 ) -> Result<Predicate, Problem> {
     let own_bases = server.own_bases();
-    let custom = server.custom.params();
-    let context = context(server, &own_bases, &custom);
+    let knowledge = Knowledge::of(server);
+    let context = context(server, &own_bases, &knowledge);
     query::parse(resource_type, parameters, Handling::Strict, &context).map(|r| r.predicate)
 }
 

@@ -42,7 +42,10 @@ pub fn parse_id(id: &str) -> Option<(&str, i64)> {
     {
         return None;
     }
-    Some((channel, u64::from_str_radix(instant, 16).ok()?.cast_signed()))
+    Some((
+        channel,
+        u64::from_str_radix(instant, 16).ok()?.cast_signed(),
+    ))
 }
 
 /// How a sample's instant is written: the offset of the clock it was told by and the digits of its second.
@@ -81,8 +84,7 @@ impl Shown {
         let micros = local.rem_euclid(day_us);
         let (seconds, fraction) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let mut out =
-            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+        let mut out = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
         if self.digits > 0 {
             let digits = format!("{fraction:06}");
             out.push('.');

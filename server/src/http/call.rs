@@ -25,6 +25,9 @@ pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 /// Parameters of one request at most.
 pub const PARAMETERS_MAX: usize = 1_000;
 
+/// Encodings of bodies that are undone.
+const ENCODINGS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "identity"];
+
 /// The agent that the audit trail names for requests without a login.
 pub const OPEN_AGENT: &str = "open";
 
@@ -279,6 +282,15 @@ impl Call {
             .request
             .headers()
             .contains_key(header::CONTENT_ENCODING);
+        let encoding = self
+            .header(header::CONTENT_ENCODING)
+            .unwrap_or("identity")
+            .trim()
+            .to_ascii_lowercase();
+        if !ENCODINGS.contains(&encoding.as_str()) {
+            let text = format!("a body may be encoded as {}", ENCODINGS.join(", "));
+            return Err(Problem::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE, text));
+        }
         let payload = std::mem::replace(&mut self.payload, Payload::None);
         let mut body = BytesMut::new();
         let mut add = |chunk: Result<Bytes, actix_web::error::PayloadError>| {

@@ -18,7 +18,7 @@ pub const CURSOR_PARAMETER: &str = "_cursor";
 const SIGNATURE_BYTES: usize = 16;
 
 /// Longest token read, in characters: sort values are bounded far below.
-const TOKEN_LENGTH_MAX: usize = 8 * 1024;
+const TOKEN_LENGTH_MAX: usize = 24 * 1024;
 
 /// Signs and checks paging tokens.
 #[derive(Clone)]
@@ -87,6 +87,9 @@ impl std::fmt::Debug for Signer {
 /// shorter than 4 KiB with cursors of ordinary size.
 const TRAIL_MAX: usize = 16;
 
+/// Bytes of cursors a link remembers; a page's own cursor is always kept.
+const TRAIL_BYTES_MAX: usize = 3 * 1024;
+
 /// The way that led to a page: the cursors of the pages before it and, last, its own. Empty on the first page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trail {
@@ -146,7 +149,7 @@ impl Trail {
         // Long cursors shorten the way back, not the link's chance to be read again.
         let bytes = |trail: &Self| trail.cursors.iter().map(|c| c.len() + 2).sum::<usize>();
         while next.cursors.len() > 1
-            && (next.cursors.len() > TRAIL_MAX || bytes(&next) > TOKEN_LENGTH_MAX / 2)
+            && (next.cursors.len() > TRAIL_MAX || bytes(&next) > TRAIL_BYTES_MAX)
         {
             next.cursors.remove(0);
             next.is_cut = true;
@@ -244,7 +247,7 @@ mod tests {
                 "{at}"
             );
         }
-        for token in ["", "AAAA", "not base64!", &"A".repeat(9000)] {
+        for token in ["", "AAAA", "not base64!", &"A".repeat(30_000)] {
             assert!(signer.open("", token).is_err());
         }
     }

@@ -92,7 +92,7 @@ pub async fn resolve_some(
     let predicate = query::parse_condition(
         resource_type,
         criteria,
-        &super::context(server, &own_bases, &server.custom.params()),
+        &super::context(server, &own_bases, &super::Knowledge::of(server)),
     )?;
     let mut with_words = Vec::new();
     predicate.types_with_words(resource_type, &mut with_words);

@@ -86,6 +86,17 @@ impl Custom {
     }
 }
 
+/// Takes up the definitions whose index is complete, so that a server that starts knows them before it answers.
+///
+/// # Errors
+/// The database fails.
+pub async fn load(server: &Server) -> Result<(), Problem> {
+    let _lane = server.custom.lane.lock().await;
+    let (all, mut states) = definitions(server).await?;
+    install(server, &all, &mut states);
+    Ok(())
+}
+
 /// Takes up the definitions as they are stored now; those that are not indexed yet are indexed before it returns.
 ///
 /// # Errors

@@ -51,7 +51,7 @@ pub async fn run(
     let mut requests = query::parse_system(
         &parameters,
         handling,
-        &context(server, &own_bases, &server.custom.params()),
+        &context(server, &own_bases, &super::Knowledge::of(server)),
     )?;
     for request in &mut requests {
         access.permit(Act::Search, request.resource_type)?;

@@ -51,7 +51,7 @@ pub struct SearchQuery {
 
 impl SearchQuery {
     /// Sort keys the store can keep a cursor for.
-    pub const SORT_KEYS_MAX: usize = 3;
+    pub const SORT_KEYS_MAX: usize = 8;
 }
 
 /// Whether all matches are counted.

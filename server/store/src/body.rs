@@ -1,7 +1,7 @@
 //! Bodies as stored: compressed with a dictionary of typical resources when that makes them smaller.
 //!
-//! The dictionary built in serves a new database; later ones are trained on the database's own resources and kept
-//! in its table `dict`, so that every body can always be read with the file alone and this program.
+//! Dictionaries are built in, or kept in the database's table `dict`, so that every body can always be read with the file
+//! alone and this program. Left out: training one on the database's own resources.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -45,8 +45,6 @@ pub struct StoreOptions {
     pub checkpoint_bytes: u64,
     /// SQLite: the file may not grow larger than this; writes are refused then.
     pub database_bytes_max: Option<u64>,
-    /// Live resources after which dictionaries for compression are trained from the database's own resources.
-    pub dictionary_after_resources: u64,
 }
 
 impl StoreOptions {
@@ -70,8 +68,6 @@ impl StoreOptions {
     pub const MMAP_BYTES: u64 = 8 << 30;
     /// 64 MiB: longer logs slow readers, shorter ones write pages more often.
     pub const CHECKPOINT_BYTES: u64 = 64 << 20;
-    /// Fewer resources say too little about what will come.
-    pub const DICTIONARY_AFTER_RESOURCES: u64 = 2_000;
 
     /// The defaults for a database.
     pub fn new(url: impl Into<String>, clock: Clock) -> Self {
@@ -90,7 +86,6 @@ impl StoreOptions {
             mmap_bytes: Self::MMAP_BYTES,
             checkpoint_bytes: Self::CHECKPOINT_BYTES,
             database_bytes_max: None,
-            dictionary_after_resources: Self::DICTIONARY_AFTER_RESOURCES,
         }
     }
 }

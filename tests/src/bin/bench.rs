@@ -1,6 +1,6 @@
 //! The benchmark: Stoker beside the limits of the same machine, in one run, CPU seconds of server and load apart.
 //!
-//! `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
+//! `--only messages` measures HL7 v2 alone. `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
 //! `--quick` (20000) set the size. It aims at loopback and stops by itself.
 //! `--folder PATH` keeps the database there, and takes the one of an earlier run instead of importing again;
 //! `--only reads,searches,creates` measures a part, `--searches TEXT` the searches whose name has it.
@@ -49,6 +49,9 @@ fn main() -> std::io::Result<()> {
     }
     if wants("creates") {
         bench::creates::measure(&scale, &folder, &limits, &mut report)?;
+    }
+    if wants("messages") {
+        bench::messages::measure(&scale, &folder, &limits, &mut report)?;
     }
     report.print(&limits, &scale);
     Ok(())

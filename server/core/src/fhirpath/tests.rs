@@ -151,7 +151,10 @@ fn expressions_are_evaluated() {
         ("gender.memberOf('x')", ""),
         ("id.memberOf('x')", "Unsupported(\"memberOf\")"),
         ("slice('a', 'b')", "Unsupported(\"slice\")"),
-        ("'a'.matches('(?=a)')", "Unsupported(\"this regular expression\")"),
+        (
+            "'a'.matches('(?=a)')",
+            "Unsupported(\"this regular expression\")",
+        ),
         ("name.given.upper()", "NotSingleton"),
         ("'abc'.substring(1, {})", "bc"),
         ("'a,b'.split(',').count()", "2"),

@@ -4,6 +4,8 @@
 
 use conformance::Definitions;
 
+use crate::terminology::{Catalogue, Terminology};
+
 /// Knowledge of codes. An error says what is not known; it is told to the client.
 pub trait Codes: Sync {
     /// System and code of every member of a value set.
@@ -23,6 +25,26 @@ pub trait Codes: Sync {
     /// # Errors
     /// The code system is not known, or has no such code.
     fn above(&self, system: &str, code: &str) -> Result<Vec<String>, String>;
+}
+
+impl Codes for Catalogue {
+    fn expand(&self, value_set: &str) -> Result<Vec<(String, String)>, String> {
+        let found = Terminology::expand(self, value_set).map_err(|error| error.to_string())?;
+        Ok(found
+            .into_iter()
+            .map(|coded| (coded.system, coded.code))
+            .collect())
+    }
+
+    fn below(&self, system: &str, code: &str) -> Result<Vec<String>, String> {
+        self.subsumed_by(system, code)
+            .map_err(|error| error.to_string())
+    }
+
+    fn above(&self, system: &str, code: &str) -> Result<Vec<String>, String> {
+        self.ancestors(system, code)
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// The value sets that R4 requires somewhere, and nothing else.

@@ -698,10 +698,21 @@ impl Emitter {
                 let text = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
                 out.push(low).push(" = ").bytes(tagged(TAG_STRING, text));
             }
-            // No component of a composite is asked for its end; what contains the text is a superset.
+            PartTest::Text(TextTest::EndsWith(text)) => {
+                starts_with_tag(out, low, TAG_STRING);
+                let length = match self.engine {
+                    Engine::Sqlite => format!("length({low})"),
+                    Engine::Postgres => format!("length({low})::int"),
+                };
+                // The tag is one byte before the text.
+                let size = text.len();
+                out.push_owned(format!(
+                    " AND {length} > {size} AND substr({low}, {length} - {size} + 1) = "
+                ))
+                .bytes(text.clone());
+            }
             PartTest::Text(
-                TextTest::EndsWith(text)
-                | TextTest::Contains(text)
+                TextTest::Contains(text)
                 | TextTest::WordStartsWith(text)
                 | TextTest::IsStartOf(text),
             ) => {

@@ -1,6 +1,8 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
+mod feed_state;
 mod loading;
 mod memory;
 mod predicates;
