@@ -119,7 +119,9 @@ impl Pipeline {
             unread_count: found.unread_count,
             disposition,
         };
-        let mut keys: HashSet<String> = intake.resources.iter().filter_map(key).collect();
+        // Entries of directories are only created; messages of many patients name the same ones.
+        let owned = intake.resources.iter().filter(|produced| !produced.shared);
+        let mut keys: HashSet<String> = owned.filter_map(key).collect();
         for action in &intake.actions {
             let parties = [&action.what, &action.from].into_iter().flatten();
             keys.extend(parties.chain([&action.into]).map(Identity::reference));
@@ -248,7 +250,7 @@ impl Pipeline {
         };
         match self.library.mapping_for(&select) {
             Some(mapping) => Ok((mapping, structure)),
-            None if matches!(code.as_str(), "ADT" | "ORU") => reject(
+            None if self.library.knows_message(&code) => reject(
                 "event-unsupported",
                 9,
                 "no mapping takes this trigger event".to_owned(),

@@ -14,7 +14,12 @@ use crate::yaml::{Key, Kind, Node};
 pub(crate) enum FileKind {
     Mapping,
     Templates,
+    /// Rules that several mappings share.
+    Part,
 }
+
+/// Rules shared by mappings: name, file and content.
+pub(crate) type Parts<'p> = [(&'p str, &'p str, &'p Node)];
 
 /// Names with the line each stands on.
 pub(crate) type NamesAt = Vec<(Box<str>, usize)>;
@@ -24,11 +29,15 @@ pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, NamesAt), L
     if node.get("mapping").is_some() {
         return Ok((FileKind::Mapping, Vec::new()));
     }
+    if node.get("part").is_some() {
+        return Ok((FileKind::Part, Vec::new()));
+    }
     let mut names = Vec::new();
     for item in node.each() {
         let name = item.get("template").and_then(Node::text);
         let Some(name) = name.filter(|n| n.contains('[') && n.ends_with(']')) else {
-            let message = "a file starts with `mapping: ID` or with `template: SOURCE[Target]`";
+            let message =
+                "a file starts with `mapping: ID`, `part: NAME` or `template: SOURCE[Target]`";
             return Err(LoadError::at(file, item.line, message).into());
         };
         names.push((name.into(), item.line));
@@ -138,6 +147,7 @@ fn template(
 pub(crate) fn mapping(
     environment: &Environment<'_>,
     templates: &[TypeTemplate],
+    parts: &Parts<'_>,
     file: &str,
     node: &Node,
 ) -> Result<MessageMapping, LoadErrors> {
@@ -174,19 +184,20 @@ pub(crate) fn mapping(
                 mapping.select = value
                     .each()
                     .iter()
-                    .filter_map(|row| select(&mut compiler, row))
+                    .flat_map(|row| select(&mut compiler, row))
                     .collect()
             }
             "rules" => {
                 for item in value.each() {
-                    if let Some(rule) =
-                        crate::load_rule::rule(&mut compiler, templates, &mapping.rules, item)
-                    {
-                        mapping.rules.push(rule);
+                    match item.get("include").and_then(Node::text) {
+                        Some(name) => {
+                            include(&mut compiler, templates, parts, &mut mapping, (item, name));
+                        }
+                        None => add_rule(&mut compiler, templates, &mut mapping, item),
                     }
                 }
             }
-            "ignored" => mapping.ignored = ignored(&mut compiler, value),
+            "ignored" => mapping.ignored.extend(ignored(&mut compiler, value)),
             "tests" => mapping.tests = tests(&mut compiler, value),
             "actions" => {}
             other => unknown(
@@ -212,23 +223,68 @@ pub(crate) fn mapping(
     }
 }
 
-fn select(compiler: &mut Compiler<'_>, node: &Node) -> Option<SelectRow> {
-    let text = |key: &str| node.get(key).and_then(Node::text);
-    let row = match (text("message"), text("event"), text("device")) {
-        (Some(message), Some(event), None) => Some(SelectRow::Hl7v2 {
-            message: message.into(),
-            event: event.into(),
-        }),
-        (None, None, Some(kind)) => Some(SelectRow::Device { kind: kind.into() }),
-        _ => None,
+fn add_rule(
+    compiler: &mut Compiler<'_>,
+    templates: &[TypeTemplate],
+    mapping: &mut MessageMapping,
+    item: &Node,
+) {
+    if let Some(rule) = crate::load_rule::rule(compiler, templates, &mapping.rules, item) {
+        mapping.rules.push(rule);
+    }
+}
+
+/// `- include: NAME`: the rules of a part as if they stood here, and what it ignores.
+fn include(
+    compiler: &mut Compiler<'_>,
+    templates: &[TypeTemplate],
+    parts: &Parts<'_>,
+    mapping: &mut MessageMapping,
+    (item, name): (&Node, &str),
+) {
+    let Some((_, file, part)) = parts.iter().find(|(known, ..)| *known == name) else {
+        compiler.error(item.line, format!("there is no `part: {name}`"));
+        return;
     };
-    if row.is_none() {
+    let before = compiler.errors.len();
+    for (key, value) in part.map().unwrap_or_default() {
+        match key.text.as_str() {
+            "part" | "comment" => {}
+            "rules" => {
+                for item in value.each() {
+                    add_rule(compiler, templates, mapping, item);
+                }
+            }
+            "ignored" => mapping.ignored.extend(ignored(compiler, value)),
+            other => unknown(compiler, key, other, "part, comment, rules, ignored"),
+        }
+    }
+    for error in compiler.errors.iter_mut().skip(before) {
+        (*file).clone_into(&mut error.file);
+    }
+}
+
+/// One row for each event: `{message: ADT, event: A01 A04}`.
+fn select(compiler: &mut Compiler<'_>, node: &Node) -> Vec<SelectRow> {
+    let text = |key: &str| node.get(key).and_then(Node::text);
+    let rows: Vec<SelectRow> = match (text("message"), text("event"), text("device")) {
+        (Some(message), Some(events), None) => events
+            .split_whitespace()
+            .map(|event| SelectRow::Hl7v2 {
+                message: message.into(),
+                event: event.into(),
+            })
+            .collect(),
+        (None, None, Some(kind)) => vec![SelectRow::Device { kind: kind.into() }],
+        _ => Vec::new(),
+    };
+    if rows.is_empty() {
         compiler.error(
             node.line,
-            "select rows are {message: ADT, event: A01} or {device: KIND}",
+            "select rows are {message: ADT, event: A01 A04} or {device: KIND}",
         );
     }
-    row
+    rows
 }
 
 /// `ignored: {PID-1: why}`: read by nobody, and on purpose.

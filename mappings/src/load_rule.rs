@@ -6,7 +6,7 @@ use conformance::Definitions;
 
 use crate::compile::Compiler;
 use crate::language::{
-    ActionRule, Body, Clears, Keeps, Made, Repeated, Rule, RuleEach, Start, TypeTemplate, Use,
+    ActionRule, Body, Elements, Keeps, Made, Repeated, Rule, RuleEach, Start, TypeTemplate, Use,
 };
 use crate::load::{plain_value, unknown};
 use crate::output::{ActionKind, Others, Write};
@@ -36,10 +36,11 @@ pub(crate) fn rule(
         write: Vec::new(),
         refers: false,
         repeated: Repeated::Distinct,
-        unnamed_skips: false,
+        lacking_skips: false,
         revision: Vec::new(),
         keeps: Vec::new(),
         clears: Vec::new(),
+        initial: Vec::new(),
     };
     let own_uses = compiler.uses.len();
     for (key, value) in node.map().unwrap_or_default() {
@@ -69,10 +70,10 @@ pub(crate) fn rule(
                 "distinct" => rule.repeated = Repeated::Distinct,
                 _ => compiler.error(value.line, "`repeated` is same or distinct"),
             },
-            "unnamed" => match text {
-                "skip" => rule.unnamed_skips = true,
-                "refuse" => rule.unnamed_skips = false,
-                _ => compiler.error(value.line, "`unnamed` is skip or refuse"),
+            "lacking" => match text {
+                "skip" => rule.lacking_skips = true,
+                "refuse" => rule.lacking_skips = false,
+                _ => compiler.error(value.line, "`lacking` is skip or refuse"),
             },
             "revision" => rule.revision = revision(compiler, value),
             "keeps" => {
@@ -82,18 +83,15 @@ pub(crate) fn rule(
                     .filter_map(|item| keeps(compiler, item))
                     .collect()
             }
-            "clears" => {
-                rule.clears = value
-                    .each()
-                    .iter()
-                    .map(|item| clears(compiler, item))
-                    .collect()
+            "clears" => rule.clears = value.each().iter().map(|i| elements(compiler, i)).collect(),
+            "initial" => {
+                rule.initial = value.each().iter().map(|i| elements(compiler, i)).collect()
             }
             other => unknown(
                 compiler,
                 key,
                 other,
-                "rule, comment, each, when, resource, type, emit, identity, unnamed, write, repeated, revision, keeps, clears",
+                "rule, comment, each, when, resource, type, emit, identity, lacking, write, repeated, revision, keeps, clears, initial",
             ),
         }
     }
@@ -246,14 +244,14 @@ fn keeps(compiler: &mut Compiler<'_>, node: &Node) -> Option<Keeps> {
 }
 
 /// `{when: @event = A13, elements: [period.end]}`.
-fn clears(compiler: &mut Compiler<'_>, node: &Node) -> Clears {
-    let elements = node.get("elements").map(Node::each).unwrap_or_default();
-    if elements.is_empty() {
+fn elements(compiler: &mut Compiler<'_>, node: &Node) -> Elements {
+    let names = node.get("elements").map(Node::each).unwrap_or_default();
+    if names.is_empty() {
         compiler.error(node.line, "write {when: CONDITION, elements: [period.end]}");
     }
-    Clears {
+    Elements {
         when: node.get("when").and_then(|w| compiler.condition(w)),
-        elements: elements
+        elements: names
             .iter()
             .filter_map(Node::text)
             .map(Into::into)

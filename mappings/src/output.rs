@@ -40,6 +40,12 @@ pub struct Produced {
     /// Elements the sender asked to delete by HL7 null, `""`, or that the event takes back, such as the end of a visit by
     /// A13; FHIR paths without indices, `Patient.telecom`.
     pub cleared: Vec<Box<str>>,
+    /// Elements of `value` that only say something while the resource is new: the state of a visit of which a message
+    /// does not speak, but which R4 requires. A [`Write::Merge`] over a stored resource leaves them out.
+    pub initial: Vec<Box<str>>,
+    /// True for an entry of a directory that messages about many patients name: a practitioner, a place, an organization.
+    /// Such an entry is only created, so messages that share one need not wait for one another.
+    pub shared: bool,
     /// Lists of which a [`Write::Merge`] keeps stored items the message is silent about.
     pub lists: Vec<ListMerge>,
     /// The source's own time for it; `None` when the source has none.
@@ -287,6 +293,7 @@ codes! {
     NotAnInteger Warning "not-an-integer" "not a whole number in range";
     NotABoolean Warning "not-a-boolean" "neither Y nor N";
     NotACode Warning "not-a-code" "not a FHIR code";
+    NotBase64 Warning "not-base64" "neither base64 nor hexadecimal data";
     NotAUri Warning "not-a-uri" "not a URI";
     UnmappedCode Warning "unmapped-code" "the code is in no concept map row";
     UnknownCodeSystem Information "unknown-code-system" "the coding system has no known URI; its name was kept as a local one";
@@ -296,14 +303,18 @@ codes! {
     AuthorityMissing Information "authority-missing" "no assigning authority; the feed's default was taken";
     NumberAsText Warning "number-as-text" "a numeric result that is no number was kept as text";
     ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type; it is kept as text or left out";
+    ValueInExtension Information "value-in-extension" "R4 has no place for a document as a value; it stands in R5's extension";
     ValueTypeMissing Warning "value-type-missing" "no value type; the value was kept as text";
     ValueRepeats Information "value-repeats" "several values; each became a component";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
     IdentityByOtherType Warning "identity-by-other-type" "no medical record number; another kind of identifier names the patient";
+    VisitByAccount Information "visit-by-account" "no visit number; the account number names the visit";
+    VisitByTime Warning "visit-by-time" "no number names the visit; it is the patient's visit of that admission time";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";
     IdentityMissing Warning "identity-missing" "nothing names this record; it was passed over";
+    ElementMissing Warning "element-missing" "R4 requires an element that nothing here gives; the record was passed over";
     SameIdentity Warning "same-identity" "both sides of a merge or move are the same record; nothing is to be done";
     RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent; the first was taken";
     ScriptFailed Warning "script-failed" "an expression failed; the element was left out";

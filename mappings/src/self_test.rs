@@ -54,7 +54,11 @@ fn context(case: &TestCase) -> Result<Context, String> {
 fn run_template(catalog: &Catalog, template: &TypeTemplate, case: &TestCase) -> Result<(), String> {
     let context = context(case)?;
     let segment = SegmentId::parse(&template.source);
-    let is_segment = segment.is_some() && !template.identity.is_empty();
+    let starts = |line: &str| {
+        line.trim_start()
+            .starts_with(&format!("{}|", template.source))
+    };
+    let is_segment = segment.is_some() && case.input.lines().any(starts);
     let tree = if is_segment {
         sample::segments(&case.input)?
     } else {

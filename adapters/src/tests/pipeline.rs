@@ -42,8 +42,9 @@ fn a_result_becomes_patient_and_observation() {
         .iter()
         .filter_map(|r| r.value.get("resourceType"))
         .collect();
-    assert_eq!(types.len(), 2);
-    assert_eq!(reading.keys.len(), 2);
+    // Person, order, result, report.
+    assert_eq!(types.len(), 4);
+    assert_eq!(reading.keys.len(), 4);
 }
 
 /// Digits of a value arrive as sent.

@@ -95,20 +95,13 @@ impl<'a> Run<'a> {
 
     /// The resource a rule made, for an action at a place.
     fn party(&self, made: &Made, place: &Place<'a>) -> Option<&Produced> {
-        let here = if let Place::Hl7(place) = place {
-            place.segment
-        } else {
-            u32::MAX
-        };
-        let mut candidates = self.made.iter().filter(|m| *m.rule == *made.rule);
-        let found = if made.first {
-            candidates.next()
-        } else {
-            // What stands before us, else the one that follows: MRG speaks of the PV1 behind it.
-            let before = candidates.clone().rfind(|m| m.segment <= here);
-            before.or_else(|| candidates.next())
-        }?;
-        self.at(found.slot)
+        match place {
+            Place::Hl7(here) if !made.first => self.nearest(&made.rule, here.segment),
+            _ => {
+                let first = self.made.get(&*made.rule)?.first()?;
+                self.at(first.slot)
+            }
+        }
     }
 
     pub(super) fn at(&self, slot: Slot) -> Option<&Produced> {

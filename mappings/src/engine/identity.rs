@@ -80,7 +80,10 @@ impl<'a> Run<'a> {
         let mut parts = Vec::with_capacity(key.len());
         for part in key {
             let value = match part {
-                KeyPart::Reference(rule) => self.reference(rule, place),
+                KeyPart::Reference(to) => self.referred(to, place),
+                KeyPart::OptionalReference(to) => {
+                    Some(self.referred(to, place).unwrap_or_default())
+                }
                 KeyPart::Here => Some(self.name(place)),
                 KeyPart::Read(read) => self.read(read, place).and_then(|v| plain_text(&v)),
                 KeyPart::Optional(read) => Some(

@@ -9,6 +9,7 @@ mod action;
 mod condition;
 mod identity;
 mod ledger;
+mod make;
 mod render;
 mod value;
 
@@ -21,13 +22,15 @@ use crate::context::Context;
 use crate::convert::Tools;
 use crate::error::MapError;
 use crate::identity::{Identity, derive_id};
-use crate::language::{Body, MessageMapping, Need, Repeated, Rule, RuleEach, TypeTemplate};
+use crate::language::{
+    Body, Elements, MessageMapping, Need, Repeated, Rule, RuleEach, TypeTemplate,
+};
 use crate::library::Catalog;
 use crate::output::{Code, LineageEntry, ListMerge, MapIssue, Output, Produced, Write};
 use crate::path::{Notation, Path};
 use crate::revision::Span;
 use crate::scope::{Content, Place, Scope};
-use crate::source::{Position, SegmentId, SourceTree};
+use crate::source::{Position, SourceTree};
 use crate::time::{self, Clock};
 
 /// Most resources one source may make. A batch of 10,000 results is a large message already.
@@ -55,6 +58,7 @@ pub(crate) fn run(
         });
     }
     let mut run = Run::new(library, source, context);
+    run.rules = &mapping.rules;
     for rule in &mapping.rules {
         run.rule(rule)?;
     }
@@ -92,6 +96,9 @@ struct Run<'a> {
     scope: Scope<'a>,
     tools: Tools<'a>,
     rule_name: &'a str,
+    rules: &'a [Rule],
+    /// The trigger event, `A01`; mappings read it as `@event`.
+    event: String,
     /// Where in the resource we are: `Patient.name[0].family`.
     target: String,
     lineage: Vec<LineageEntry>,
@@ -102,8 +109,10 @@ struct Run<'a> {
     referred: Vec<Produced>,
     /// When the message was sent.
     sent: Option<Span>,
-    /// For references: which resource each rule made from which segment.
-    made: Vec<Made<'a>>,
+    /// For references: which resources each rule made, by segment in message order.
+    made: HashMap<&'a str, Vec<Made>>,
+    /// The last resource of each rule and segment.
+    made_at: HashMap<(&'a str, u32), Slot>,
     /// Index of the resource by rule and id.
     ids: HashMap<(&'a str, String), usize>,
     /// How often each identity was seen, where that is more than once.
@@ -120,8 +129,7 @@ struct Run<'a> {
 /// A unit, whether it is UCUM and whether that is beyond doubt.
 type KnownUnit = (Box<str>, (bool, bool));
 
-struct Made<'a> {
-    rule: &'a str,
+struct Made {
     segment: u32,
     slot: Slot,
 }
@@ -151,6 +159,8 @@ impl<'a> Run<'a> {
                 table_0396: library.table_0396(),
             },
             rule_name: "",
+            rules: &[],
+            event: event(source),
             target: String::new(),
             lineage: Vec::new(),
             cleared: Vec::new(),
@@ -158,7 +168,8 @@ impl<'a> Run<'a> {
             produced: Vec::new(),
             referred: Vec::new(),
             sent,
-            made: Vec::new(),
+            made: HashMap::new(),
+            made_at: HashMap::new(),
             ids: HashMap::new(),
             repeats: HashMap::new(),
             hits: 0,
@@ -220,7 +231,7 @@ impl<'a> Run<'a> {
         };
         let (identity, aliases) = match self.identity(&rule.resource_type, ways, place) {
             Some(found) => found,
-            None if rule.unnamed_skips => {
+            None if rule.lacking_skips => {
                 self.issue(Code::IdentityMissing, Some(place));
                 return Ok(());
             }
@@ -235,6 +246,11 @@ impl<'a> Run<'a> {
         self.cleared.clear();
         let members = self.members(body, place);
         if let Some(need) = body.needs.iter().find(|need| !has(&members, need)) {
+            if rule.lacking_skips {
+                self.target = format!("{}.{}", rule.resource_type, need.name);
+                self.issue(Code::ElementMissing, Some(place));
+                return Ok(());
+            }
             let element = format!("{}.{}", rule.resource_type, need.name);
             return Err(MapError::MissingElement {
                 rule: rule.name.to_string(),
@@ -263,12 +279,13 @@ impl<'a> Run<'a> {
         aliases: Vec<Identity>,
     ) -> Produced {
         let mut cleared = std::mem::take(&mut self.cleared);
-        for clears in &rule.clears {
-            if clears.when.as_ref().is_none_or(|w| self.holds(w, place)) {
-                let paths = clears.elements.iter();
-                cleared.extend(paths.map(|e| format!("{}.{e}", rule.resource_type).into()));
-            }
-        }
+        let taken_back = self.elements(&rule.clears, place);
+        let paths = taken_back
+            .iter()
+            .map(|e| format!("{}.{e}", rule.resource_type));
+        cleared.extend(paths.map(Into::into));
+        let initial = self.elements(&rule.initial, place);
+        let initial = initial.into_iter().map(Into::into).collect();
         let keeps = rule.keeps.iter();
         let keeps = keeps.filter(|k| k.when.as_ref().is_none_or(|w| self.holds(w, place)));
         let lists = keeps.map(|k| ListMerge {
@@ -284,9 +301,27 @@ impl<'a> Run<'a> {
             rule: rule.name.clone(),
             lineage: std::mem::take(&mut self.lineage),
             cleared,
+            initial,
+            shared: false,
             lists,
             revision: self.revision(&rule.revision, place),
             aliases,
+        }
+    }
+
+    /// The elements of those rows whose condition holds.
+    fn elements(&self, rows: &'a [Elements], place: &Place<'a>) -> Vec<&'a str> {
+        rows.iter()
+            .filter(|row| row.when.as_ref().is_none_or(|w| self.holds(w, place)))
+            .flat_map(|row| row.elements.iter().map(AsRef::as_ref))
+            .collect()
+    }
+
+    /// A setting of the feed, or what the message is.
+    fn setting(&self, name: &str) -> Option<&str> {
+        match name {
+            "event" => Some(self.event.as_str()).filter(|e| !e.is_empty()),
+            other => self.tools.context.setting(other),
         }
     }
 
@@ -306,11 +341,9 @@ impl<'a> Run<'a> {
             0
         };
         let made = |run: &mut Self, slot| {
-            run.made.push(Made {
-                rule: &rule.name,
-                segment,
-                slot,
-            });
+            run.made_at.insert((&rule.name, segment), slot);
+            let made = run.made.entry(&rule.name).or_default();
+            made.push(Made { segment, slot });
         };
         if rule.refers {
             made(self, Slot::Referred(self.referred.len()));
@@ -385,11 +418,23 @@ impl<'a> Run<'a> {
 
 /// MSH-7 as sent.
 fn message_time(source: &SourceTree) -> Option<String> {
+    text_at(source, "MSH-7.1")
+}
+
+/// MSH-9.2; where older senders leave it out, EVN-1, and R01 for ORU, which had no other.
+fn event(source: &SourceTree) -> String {
+    let code = text_at(source, "MSH-9.1");
+    text_at(source, "MSH-9.2")
+        .or_else(|| text_at(source, "EVN-1"))
+        .or_else(|| (code.as_deref() == Some("ORU")).then(|| "R01".to_owned()))
+        .unwrap_or_default()
+}
+
+/// What stands at a path, read from the first segment of the message.
+fn text_at(source: &SourceTree, path: &str) -> Option<String> {
     let scope = Scope::new(source);
-    let msh =
-        SegmentId::parse("MSH").and_then(|id| scope.segments_everywhere(id).into_iter().next())?;
-    let path = Path::parse("MSH-7.1", Notation::Hl7v2).ok()?;
-    let (at, _) = scope.one(&scope.segment_place(msh), &path)?;
+    let path = Path::parse(path, Notation::Hl7v2).ok()?;
+    let (at, _) = scope.one(&scope.segment_place(0), &path)?;
     match scope.content(&at) {
         Content::Text(text, _) => Some(text.trim().to_owned()),
         _ => None,

@@ -270,6 +270,12 @@ async fn give(
         }
         (Some(_), Write::Create) => Wrote::Kept,
         (Some(stored), Write::Merge) => {
+            // What only says something about a new resource leaves a stored one as it is.
+            if let Some(given) = value.as_object_mut() {
+                for name in &produced.initial {
+                    given.remove(name);
+                }
+            }
             let merged = merge::merge(
                 key.resource_type,
                 stored.clone(),
