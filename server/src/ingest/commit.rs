@@ -119,6 +119,10 @@ async fn store_as(
         let judge = move || ingest.judge_as(reading, &payload, &directory, dense);
         on_time(is_short, judge).await?
     };
+    if reason == Reason::Replayed {
+        // Somebody asked for it: it is never a repeat, also when it leads back to what was before.
+        prepared.intake.dedupe.control_id.clear();
+    }
     if let Some(only) = only {
         let mut wanted = prepared.resource_results.iter().map(|r| only.contains(r));
         prepared

@@ -61,7 +61,7 @@ impl PlainTypes {
 
 impl Reader<'_> {
     /// Runs reads that must see one state of the database.
-    fn at_one_moment<T>(
+    pub(crate) fn at_one_moment<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {

@@ -163,6 +163,22 @@ impl Reader<'_> {
         Ok(Some(SearchPage { total, ..page }))
     }
 
+    /// The latest matching samples of each series, at most `per_series` of each.
+    pub(crate) fn latest_samples(
+        &mut self,
+        query: &SearchQuery,
+        per_series: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = Vec::new();
+        for series in self.series_of(&query.predicate)? {
+            let order = Order::Date(Direction::Descending);
+            let hits = self.hits(query, &series, order, None, per_series)?;
+            found.extend(hits);
+        }
+        found.sort_by_key(|hit| std::cmp::Reverse((hit.key, hit.channel)));
+        Ok(found.into_iter().map(|hit| hit.stored).collect())
+    }
+
     fn total_with_samples(
         &mut self,
         query: &SearchQuery,
