@@ -66,8 +66,8 @@ impl StoreOptions {
     pub const CACHE_KIB: u32 = 64 * 1024;
     /// 8 GiB; only address space.
     pub const MMAP_BYTES: u64 = 8 << 30;
-    /// 64 MiB: longer logs slow readers, shorter ones write pages more often.
-    pub const CHECKPOINT_BYTES: u64 = 64 << 20;
+    /// 128 MiB: longer logs slow readers, shorter ones write pages more often.
+    pub const CHECKPOINT_BYTES: u64 = 128 << 20;
 
     /// The defaults for a database.
     pub fn new(url: impl Into<String>, clock: Clock) -> Self {

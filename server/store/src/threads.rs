@@ -40,8 +40,8 @@ pub(crate) enum Job {
 /// With no commit for this long the log is folded away while nobody waits.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Times `checkpoint_bytes` after which the writer itself folds the log.
-const LOG_CHECKPOINTS_MAX: u64 = 2;
+/// Times `checkpoint_bytes` after which the writer itself folds the log; commits wait meanwhile, so that this is rare.
+const LOG_CHECKPOINTS_MAX: u64 = 4;
 
 /// Starts a named thread.
 pub(crate) fn spawn(
