@@ -17,14 +17,14 @@ use crate::shared::Shared;
 pub struct Exchange(Arc<Shared>);
 
 impl Exchange {
-    /// Of a feed.
+    /// Of a feed, counting into `counters`.
     pub fn new(
         settings: Settings,
         pipeline: Pipeline,
         gateway: Arc<dyn Gateway>,
         surroundings: Surroundings,
+        counters: Arc<Counters>,
     ) -> Self {
-        let counters = Arc::new(Counters::default());
         Self(Shared::new(
             settings,
             Arc::new(pipeline),

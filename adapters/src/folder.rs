@@ -113,6 +113,12 @@ impl Folder {
         }
     }
 
+    /// The same, counting on where another one of the same feed has ended.
+    #[must_use]
+    pub fn with_counters(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+
     /// Its counts, which go on after the start.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
@@ -186,12 +192,12 @@ impl Watcher {
 
     /// Finishes what was claimed, then claims what is whole, in the order of names.
     async fn look(&mut self) -> io::Result<()> {
-        for (name, _) in list(&self.places.work)? {
+        for (name, _) in self.list(|places| &places.work).await? {
             if !is_answer(&name) && !self.process(&name).await {
                 return Ok(());
             }
         }
-        let files = list(&self.places.inbox)?;
+        let files = self.list(|places| &places.inbox).await?;
         let seen = std::mem::take(&mut self.seen);
         for (name, shape) in files {
             if seen.get(&name) != Some(&shape) {
@@ -212,6 +218,17 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Off the threads that serve others: a share that is gone can hang.
+    async fn list(
+        &self,
+        place: impl FnOnce(&Places) -> &PathBuf,
+    ) -> io::Result<Vec<(OsString, Shape)>> {
+        let folder = place(&self.places).clone();
+        tokio::task::spawn_blocking(move || list(&folder))
+            .await
+            .map_err(io::Error::other)?
     }
 
     /// Whether the next file may follow.

@@ -135,6 +135,12 @@ impl Mllp {
         }
     }
 
+    /// The same, counting on where another one of the same feed has ended.
+    #[must_use]
+    pub fn with_counters(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+
     /// The same with TLS.
     #[must_use]
     pub fn with_tls(self, acceptor: Acceptor) -> Self {

@@ -23,9 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
-use crate::config::{Config, ConfigError, Listen};
+use crate::config::{Config, ConfigError};
+use crate::definitions::KnownDefinitions;
 use crate::ehr::tenants::Tenants;
-use crate::feeds::Feeds;
+use crate::feeds::{Feeds, Transport};
 use crate::http::cors::{self, Origins};
 use crate::http::paging::Signer;
 use crate::ingest;
@@ -34,6 +35,7 @@ use crate::operations::export::Jobs;
 use crate::routes;
 use crate::search::custom::{self, Custom};
 use crate::source::{Clock, IdSource, random_ids, system_clock};
+use crate::write::validation::Rules;
 
 /// What all requests share.
 pub struct Server {
@@ -53,8 +55,14 @@ pub struct Server {
     pub reads: ReadTrail,
     /// Signs paging links.
     pub signer: Signer,
+    /// What takes HL7 v2 messages.
+    pub feeds: Feeds,
     /// The time.
     pub clock: Clock,
+    /// Profiles and terminology.
+    pub definitions: KnownDefinitions,
+    /// How strictly what is checked.
+    pub rules: Rules,
     /// New logical ids.
     pub ids: IdSource,
     /// Where work runs that must not hold up the threads that serve requests.
@@ -87,13 +95,31 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, 0).await
+    }
+
+    /// The same for loading much at once: commits wait for each other, so that each costs less.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open_to_load(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, StoreOptions::LOAD_CHANGES).await
+    }
+
+    async fn open_with(
+        config: Config,
+        http: SocketAddr,
+        group_changes_min: usize,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = system_clock();
         let store = Store::open(StoreOptions {
             unit_conversion: Some(Arc::new(ucum::convert)),
+            group_changes_min,
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;
-        let server = Self::with_store(config, http, store, clock, random_ids());
+        let definitions = KnownDefinitions::open(&config.packages).map_err(StartError::Package)?;
+        let server = Self::with_definitions(config, http, store, clock, random_ids(), definitions);
         // Definitions whose index is complete are there at once; others are indexed first, without holding up the start.
         if let Err(error) = custom::load(&server).await {
             tracing::error!(%error, "added search parameters cannot be taken up");
@@ -110,6 +136,18 @@ impl Server {
         clock: Clock,
         ids: IdSource,
     ) -> Arc<Self> {
+        let definitions = KnownDefinitions::default();
+        Self::with_definitions(config, http, store, clock, ids, definitions)
+    }
+
+    fn with_definitions(
+        config: Config,
+        http: SocketAddr,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        definitions: KnownDefinitions,
+    ) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
         // Other processes may write to PostgreSQL; what they write would not be seen here.
@@ -124,6 +162,7 @@ impl Server {
             cache: is_cached.then(|| BodyCache::new(config.cache_bytes)),
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
+            feeds: Feeds::default(),
             retry_lane: Mutex::new(()),
             devices: ingest::directory::DirectoryCache::default(),
             sources: OnceLock::new(),
@@ -131,6 +170,9 @@ impl Server {
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
+            definitions,
+            // `Config::check` has read them once already.
+            rules: Rules::parse(&config.validation_rules).unwrap_or_default(),
             config,
             base_url,
             own_bases,
@@ -303,10 +345,11 @@ pub struct App {
     pub http: SocketAddr,
     /// Where HL7 v2 messages are taken.
     pub mllp: Option<SocketAddr>,
+    /// Where each feed listened at the start, by name.
+    pub feeds: Vec<(String, Transport, SocketAddr)>,
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
-    feeds: Feeds,
     brokers: ingest::mqtt::Brokers,
 }
 
@@ -344,13 +387,12 @@ impl App {
         if let Err(problem) = crate::gateway::finish_merges(&server).await {
             tracing::error!(%problem, "merges of an earlier run are not finished yet");
         }
-        let feeds = match server.config.mllp {
-            Listen::Off => Feeds::none(),
-            Listen::On(address) => {
-                let started = Feeds::start(&server, address).await;
-                started.map_err(|e| StartError::Bind("mllp", address, e))?
-            }
-        };
+        server
+            .feeds
+            .start(&server)
+            .await
+            .map_err(StartError::Feed)?;
+        let feeds = server.feeds.addresses();
         let tenants = Tenants::start(&server).await;
         tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
         let sources = ingest::Sources::load(&server.config);
@@ -364,15 +406,18 @@ impl App {
         let serving = tokio::spawn(running);
         let recorder = Arc::clone(&server);
         let recording = tokio::spawn(async move { recorder.reads.run(&recorder.store).await });
-        tracing::info!(%http, base_url = %server.base_url, mllp = ?feeds.address(), "the server answers");
+        tracing::info!(%http, base_url = %server.base_url, feeds = feeds.len(), "the server answers");
         Ok(Self {
-            mllp: feeds.address(),
+            mllp: feeds
+                .iter()
+                .find(|(name, ..)| *name == server.config.mllp_feed)
+                .map(|(.., address)| *address),
+            feeds,
             server,
             http,
             handle,
             serving,
             recording,
-            feeds,
             brokers,
         })
     }
@@ -381,7 +426,7 @@ impl App {
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
         self.server.tenants.stop();
-        self.feeds.stop().await;
+        self.server.feeds.stop().await;
         self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
@@ -401,6 +446,10 @@ pub enum StartError {
     Config(ConfigError),
     /// An address cannot be listened on: setting, address, reason.
     Bind(&'static str, SocketAddr, String),
+    /// A package of definitions cannot be read: which and why.
+    Package(String),
+    /// A feed of the settings cannot be started.
+    Feed(String),
     /// The database cannot be opened.
     Store(StoreError),
 }
@@ -415,6 +464,8 @@ impl fmt::Display for StartError {
                     "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
                 )
             }
+            Self::Package(why) => write!(f, "a package cannot be read: {why}"),
+            Self::Feed(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, ehr, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, ehr, feeds, import, reindex, send, serve, settings};
 use crate::commands::{messages, regress};
 use crate::config::Settings;
 
@@ -23,7 +23,7 @@ enum Command {
     Serve(WithSettings),
     /// Load Bundles (JSON) and NDJSON from files and folders
     Import(import::Arguments),
-    /// Send HL7 v2 messages over MLLP and print each acknowledgement
+    /// Send HL7 v2 messages over MLLP, TLS or HTTP and print each acknowledgement
     Send(send::Arguments),
     /// Look into the message log of a running server, and read messages again
     Messages(messages::Arguments),
@@ -31,6 +31,8 @@ enum Command {
     Trace(messages::TraceArguments),
     /// Run messages against a draft of the mappings and print what differs
     Regress(regress::Arguments),
+    /// List, register, change, pause, resume and remove the feeds of a running server
+    Feeds(feeds::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
     /// Plan, check and run the copy of an EHR
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Messages(arguments) => messages::run(&arguments),
         Command::Trace(arguments) => messages::trace(&arguments),
         Command::Regress(arguments) => regress::run(&arguments),
+        Command::Feeds(arguments) => feeds::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Ehr(command) => ehr::run(command),
         Command::Reindex(arguments) => reindex::run(&arguments),

@@ -9,10 +9,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feeds::FeedSettings;
 use crate::ingest::settings::{DeviceSource, MqttBroker};
 
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
+
+/// Shortest admin token, in characters.
+const TOKEN_LENGTH_MIN: usize = 16;
 
 /// Largest settings file read, in bytes: a real one has a few hundred.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -59,6 +63,17 @@ pub struct Settings {
     /// Folder of EHR tenants, one TOML file each
     #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
     pub tenants: Option<PathBuf>,
+    /// Token of those who may administer the server over the network; without one only this machine may
+    #[arg(
+        long,
+        env = "STOKER_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub admin_token: Option<Secret>,
+    /// Feeds, each a table `[[feed]]` of the settings file
+    #[arg(skip)]
+    pub feed: Vec<FeedSettings>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -68,6 +83,29 @@ pub struct Settings {
     /// What happens to a resource that does not fit the R4 definitions
     #[arg(long, env = "STOKER_VALIDATION")]
     pub validation: Option<Validation>,
+    /// What happens to a resource that breaks an invariant of R4
+    #[arg(long, env = "STOKER_INVARIANTS")]
+    pub invariants: Option<Mode>,
+    /// What happens to a resource that breaks a profile it claims
+    #[arg(long, env = "STOKER_PROFILES")]
+    pub profiles: Option<Mode>,
+    /// Another mode for a type or profile: `TYPE=MODE` or `PROFILE_URL=MODE`; a profile named so is checked on every
+    /// resource of its type
+    #[arg(
+        long = "validation-rule",
+        env = "STOKER_VALIDATION_RULES",
+        value_delimiter = ',',
+        value_name = "WHAT=MODE"
+    )]
+    pub validation_rules: Option<Vec<String>>,
+    /// Folders and `.tgz` packages of profiles, value sets, code systems and concept maps
+    #[arg(
+        long = "package",
+        env = "STOKER_PACKAGES",
+        value_delimiter = ',',
+        value_name = "FOLDER|TGZ"
+    )]
+    pub packages: Option<Vec<PathBuf>>,
     /// Threads that serve HTTP (default: one for each core)
     #[arg(long, env = "STOKER_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
@@ -147,6 +185,14 @@ pub struct Config {
     pub insecure_open: bool,
     /// See [`Settings::validation`].
     pub validation: Validation,
+    /// See [`Settings::invariants`].
+    pub invariants: Mode,
+    /// See [`Settings::profiles`].
+    pub profiles: Mode,
+    /// See [`Settings::validation_rules`].
+    pub validation_rules: Vec<String>,
+    /// See [`Settings::packages`].
+    pub packages: Vec<PathBuf>,
     /// See [`Settings::workers`].
     pub workers: usize,
     /// See [`Settings::log`].
@@ -177,6 +223,10 @@ pub struct Config {
     pub device: Vec<DeviceSource>,
     /// See [`Settings::mqtt`].
     pub mqtt: Vec<MqttBroker>,
+    /// See [`Settings::admin_token`].
+    pub admin_token: Option<Secret>,
+    /// See [`Settings::feed`].
+    pub feed: Vec<FeedSettings>,
 }
 
 impl Default for Config {
@@ -196,6 +246,10 @@ impl Default for Config {
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
+            invariants: Mode::Reject,
+            profiles: Mode::Warn,
+            validation_rules: Vec::new(),
+            packages: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogFormat::Pretty,
             log_filter: "info".to_owned(),
@@ -212,7 +266,41 @@ impl Default for Config {
             device_tokens_required: false,
             device: Vec::new(),
             mqtt: Vec::new(),
+            admin_token: None,
+            feed: Vec::new(),
         }
+    }
+}
+
+/// A text that is neither printed nor logged.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -263,6 +351,18 @@ pub enum Validation {
     /// It is refused, with every fault named.
     Reject,
     /// It is stored as it is.
+    Off,
+}
+
+/// What a broken invariant or profile does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The resource is refused, with every fault named.
+    Reject,
+    /// The resource is stored; the log counts the faults.
+    Warn,
+    /// Nothing is checked.
     Off,
 }
 
@@ -344,6 +444,16 @@ impl Config {
                 .validation
                 .or(file.validation)
                 .unwrap_or(default.validation),
+            invariants: given
+                .invariants
+                .or(file.invariants)
+                .unwrap_or(default.invariants),
+            profiles: given.profiles.or(file.profiles).unwrap_or(default.profiles),
+            validation_rules: given
+                .validation_rules
+                .or(file.validation_rules)
+                .unwrap_or(default.validation_rules),
+            packages: given.packages.or(file.packages).unwrap_or(default.packages),
             workers: given.workers.or(file.workers).unwrap_or(default.workers),
             log: given.log.or(file.log).unwrap_or(default.log),
             log_filter: given
@@ -383,6 +493,8 @@ impl Config {
                 .unwrap_or(default.device_tokens_required),
             device: file.device,
             mqtt: file.mqtt,
+            admin_token: given.admin_token.or(file.admin_token),
+            feed: file.feed,
         }
     }
 
@@ -396,6 +508,14 @@ impl Config {
             Listen::Off => None,
             Listen::On(address) => Some(("mllp", address)),
         };
+        self.check_feeds().map_err(ConfigError)?;
+        if let Some(token) = &self.admin_token
+            && token.reveal().len() < TOKEN_LENGTH_MIN
+        {
+            return refuse(format!(
+                "`admin_token` must have at least {TOKEN_LENGTH_MIN} characters, so that nobody guesses it"
+            ));
+        }
         for (name, address) in [Some(("http", self.http)), mllp].into_iter().flatten() {
             if !address.ip().is_loopback() && !self.insecure_open {
                 return refuse(format!(
@@ -404,6 +524,9 @@ impl Config {
                      state `--insecure-open` if something in front of it keeps strangers out"
                 ));
             }
+        }
+        if let Err(why) = crate::write::validation::Rules::parse(&self.validation_rules) {
+            return refuse(format!("`validation_rules`: {why}"));
         }
         if self.workers == 0 {
             return refuse("`workers` must be at least 1".to_owned());
@@ -426,6 +549,46 @@ impl Config {
             return refuse(
                 "`base_url` must begin with http:// or https:// and not end with /".to_owned(),
             );
+        }
+        Ok(())
+    }
+
+    /// All feeds of the settings: that of `mllp` first.
+    pub fn feeds(&self) -> Vec<FeedSettings> {
+        let short = match self.mllp {
+            Listen::Off => None,
+            Listen::On(address) => Some(self.mllp_feed(address)),
+        };
+        short.into_iter().chain(self.feed.iter().cloned()).collect()
+    }
+
+    /// The feed that the settings `mllp` and `mllp_…` stand for.
+    fn mllp_feed(&self, address: SocketAddr) -> FeedSettings {
+        let ids = self.mllp_processing_ids.split(',');
+        let mut feed = FeedSettings {
+            name: self.mllp_feed.clone(),
+            address: Some(address),
+            processing_ids: ids.map(|id| id.trim().to_owned()).collect(),
+            zone: self.mllp_zone.clone(),
+            default_authority: self.mllp_default_authority.clone(),
+            id_namespace: self.mllp_id_namespace.clone(),
+            ..FeedSettings::default()
+        };
+        if let Some(charset) = &self.mllp_charset {
+            feed.charset.clone_from(charset);
+        }
+        feed
+    }
+
+    fn check_feeds(&self) -> Result<(), String> {
+        let mut names = std::collections::HashSet::new();
+        for feed in &self.feed {
+            let named = |text: String| format!("feed `{}`: {text}", feed.name);
+            feed.check(self.insecure_open).map_err(named)?;
+            let is_short = self.mllp != Listen::Off && feed.name == self.mllp_feed;
+            if is_short || !names.insert(&feed.name) {
+                return Err(named("the name is taken by another feed".to_owned()));
+            }
         }
         Ok(())
     }

@@ -18,9 +18,11 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Required, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::admin;
+use crate::feeds;
 use crate::health;
-use crate::operations::definitions;
 use crate::ingest::{http, quarantine};
+use crate::operations::definitions;
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -70,7 +72,14 @@ const FHIR_JSON: &str = "application/fhir+json";
         quarantine::set_aside,
         quarantine::add_token,
         quarantine::tokens,
-        quarantine::revoke
+        quarantine::revoke,
+        feeds::receive,
+        admin::feeds::list,
+        admin::feeds::get,
+        admin::feeds::put,
+        admin::feeds::delete,
+        admin::feeds::pause,
+        admin::feeds::resume,
     )
 )]
 struct Annotated;
@@ -317,6 +326,16 @@ mod tests {
         let document = build();
         let text = document.to_json().unwrap();
         assert!(document.paths.get_path_item("/health/ready").is_some());
+        assert!(
+            document
+                .paths
+                .get_path_item("/admin/feeds/{name}/pause")
+                .is_some()
+        );
+        assert!(
+            text.contains("\"refuse_faults\""),
+            "the settings of a feed are described"
+        );
         for resource_type in Definitions::r4().concrete_types() {
             let path = format!("/fhir/{}/{{id}}", resource_type.name());
             assert!(document.paths.get_path_item(&path).is_some(), "{path}");

@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub struct Draft {
 pub enum Step {
     /// The resource becomes this.
     Put(Arc<Document>),
+    /// The same with a document that [`check_resource`] has passed already.
+    PutChecked(Arc<Document>),
     /// The resource is deleted.
     Delete,
 }
@@ -77,8 +80,6 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
-    /// Samples of dense series.
-    pub samples: Vec<fhir_store::SeriesSamples>,
 }
 
 /// A plan carried out.
@@ -230,7 +231,7 @@ pub async fn submit_page(
     plan: Plan,
     page: EhrPage,
 ) -> Result<Vec<Written>, Failure> {
-    let done = carry_out(server, access, plan, Some(page)).await?;
+    let done = carry_out(server, access, plan, Vec::new(), Some(page)).await?;
     Ok(done.written)
 }
 
@@ -243,11 +244,11 @@ pub async fn submit(
     access: &Access,
     plan: Plan,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
-    let done = submit_all(server, access, plan).await?;
+    let done = submit_all(server, access, plan, Vec::new()).await?;
     Ok((done.written, done.message))
 }
 
-/// The same, with what became of samples.
+/// The same together with samples of dense series.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -255,14 +256,16 @@ pub async fn submit_all(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
 ) -> Result<Done, Failure> {
-    carry_out(server, access, plan, None).await
+    carry_out(server, access, plan, samples, None).await
 }
 
 async fn carry_out(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
     page: Option<EhrPage>,
 ) -> Result<Done, Failure> {
     for draft in &plan.drafts {
@@ -295,13 +298,15 @@ async fn carry_out(
         )
     });
     let audit: Vec<_> = audit.collect();
+    // A profile stored a moment ago binds what is stored now.
+    server.definitions.fresh(&server.store).await?;
     let prepared = prepare_all(server, plan.drafts, currents).await?;
     let commit_parts = Commit {
         expects: plan.expects,
         changes: Vec::with_capacity(prepared.len()),
         audit,
         message: plan.message,
-        samples: plan.samples,
+        samples,
     };
     commit(server, prepared, commit_parts, page).await
 }
@@ -313,7 +318,7 @@ async fn prepare_all(
     currents: Vec<Option<Stored>>,
 ) -> Result<Vec<Prepared>, Failure> {
     let size = |draft: &Draft| match &draft.step {
-        Step::Put(document) => document.text().len(),
+        Step::Put(document) | Step::PutChecked(document) => document.text().len(),
         Step::Delete => 0,
     };
     let bytes: usize = drafts.iter().map(size).sum();
@@ -388,6 +393,7 @@ async fn commit(
                 continue;
             };
             item.version = Some(result);
+            task_server.definitions.written(item.key.resource_type);
             task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";

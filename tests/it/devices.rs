@@ -226,6 +226,10 @@ fn samples_and_resources_are_paged_together() {
         "/fhir/Observation?patient=p1&_sort=_lastUpdated&_count=9",
     );
     assert_eq!(stored.len(), 70);
+    let latest = "/fhir/Observation/$lastn?patient=p1&code=8867-4&max=3";
+    let latest = when(&resources(&client.get(latest).unwrap()));
+    let expected = [49, 48, 47].map(|second| format!("2026-03-01T09:00:{second}Z"));
+    assert_eq!(latest, expected);
 }
 
 /// Verifies: SRS-224, RC-221

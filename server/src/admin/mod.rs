@@ -2,5 +2,6 @@
 //!
 //! Who may use it is decided in one place, [`guard`].
 
+pub mod feeds;
 pub mod guard;
 pub mod messages;

@@ -119,6 +119,10 @@ async fn store_as(
         let judge = move || ingest.judge_as(reading, &payload, &directory, dense);
         on_time(is_short, judge).await?
     };
+    if reason == Reason::Replayed {
+        // Somebody asked for it: it is never a repeat, also when it leads back to what was before.
+        prepared.intake.dedupe.control_id.clear();
+    }
     if let Some(only) = only {
         let mut wanted = prepared.resource_results.iter().map(|r| only.contains(r));
         prepared
@@ -211,11 +215,11 @@ async fn attempt(
     let plan = Plan {
         drafts,
         message: Some(message),
-        samples: prepared.series.iter().map(narrow).collect(),
         ..Plan::default()
     };
     let access = Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()));
-    let done = write::submit_all(server, &access, plan).await?;
+    let samples = prepared.series.iter().map(narrow).collect();
+    let done = write::submit_all(server, &access, plan, samples).await?;
     let mut refused_samples = Vec::new();
     for (series, fates) in prepared.series.iter().zip(&done.samples) {
         for (result, fate) in series.results.iter().zip(fates) {
@@ -287,7 +291,7 @@ async fn invalid(
         },
         ..reported.clone()
     });
-    let (message_id, repeat) = match write::submit_all(server, &access, plan).await {
+    let (message_id, repeat) = match write::submit_all(server, &access, plan, Vec::new()).await {
         Ok(done) => (done.message.map(|receipt| receipt.id), false),
         Err(Failure::Repeated(receipt)) => (Some(receipt.id), true),
         Err(Failure::Moved) => {

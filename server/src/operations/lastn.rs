@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use conformance::ResourceTypeId;
 use fhir_core::access::Act;
+use fhir_core::datatype::date::{Zone, range_of};
 use fhir_core::datatype::string::normalise;
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::ValueRef;
@@ -118,6 +119,21 @@ async fn latest(
     });
     let mut after = None;
     let mut groups = Groups::default();
+    // Of a dense series only its latest samples are read: there may be millions behind them.
+    let samples = call.server.store.latest_samples(
+        SearchQuery {
+            resource_type,
+            predicate: predicate.clone(),
+            sort: Vec::new(),
+            limit: max,
+            after: None,
+            total: TotalMode::None,
+            only: Only::Bodies,
+        },
+        max,
+    );
+    let samples = samples.await.map_err(|e| store_problem(&e))?;
+    let mut samples = samples.into_iter().peekable();
     let mut looked_through = 0;
     loop {
         let query = SearchQuery {
@@ -129,10 +145,19 @@ async fn latest(
             total: TotalMode::None,
             only: Only::Bodies,
         };
-        let page = call.server.store.search(query).await;
+        let page = call.server.store.search_without_samples(query).await;
         let page = page.map_err(|e| store_problem(&e))?;
         looked_through += page.matches.len();
         for stored in page.matches {
+            let at = when(&stored)?;
+            while let Some(sample) = samples.peek() {
+                if when(sample)? < at {
+                    break;
+                }
+                if let Some(sample) = samples.next() {
+                    groups.add(sample, max)?;
+                }
+            }
             groups.add(stored, max)?;
         }
         after = page.next;
@@ -146,7 +171,20 @@ async fn latest(
             return Err(Problem::new(ErrorKind::TOO_COSTLY, text));
         }
     }
+    for sample in samples {
+        groups.add(sample, max)?;
+    }
     Ok(groups.list.into_iter().flatten().collect())
+}
+
+/// When an observation was made, for the order among others; those without a date come last.
+fn when(stored: &Stored) -> Result<i64, Problem> {
+    let document = parameters::stored(&stored.json)?;
+    let root = document.root();
+    let effective = ["effectiveDateTime", "effectivePeriod", "effectiveInstant"];
+    let given = effective.into_iter().find_map(|name| root.get(name));
+    let range = given.and_then(|value| range_of(value, Zone::UTC));
+    Ok(range.map_or(i64::MIN, |range| range.start))
 }
 
 /// Observations by kind, in the order in which the kinds were met: that of the latest.

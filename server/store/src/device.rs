@@ -4,6 +4,7 @@
 
 use fhir_core::ids::Instant;
 
+use crate::api::{SearchPage, SearchQuery, Stored};
 use crate::db::Db;
 use crate::error::StoreError;
 use crate::log;
@@ -103,6 +104,34 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The latest samples of each dense series that match, newest first, at most `per_series` of each: what `$lastn` needs
+    /// without walking through millions.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn latest_samples(
+        &self,
+        query: SearchQuery,
+        per_series: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.on_reader(move |reader| {
+            reader.at_one_moment(|reader| reader.latest_samples(&query, per_series))
+        })
+        .await
+    }
+
+    /// A search that leaves samples of dense series out.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub async fn search_without_samples(
+        &self,
+        query: SearchQuery,
+    ) -> Result<SearchPage, StoreError> {
+        self.on_reader(move |reader| reader.at_one_moment(|reader| reader.search_wide(&query)))
+            .await
     }
 
     /// Payloads of a media type that were refused or not wholly taken over and still wait, newest first.

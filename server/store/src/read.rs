@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use conformance::{Definitions, ResourceTypeId};
-use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
+use fhir_core::ids::{Instant, ResourceKey, VersionId};
 
 use crate::api::{
     Cursor, HistoryOrder, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage,
     SearchQuery, StoreCounts, Stored, TotalMode,
 };
-use crate::db::{Db, Engine, Row};
+use crate::db::{Db, Engine, Match};
 use crate::error::StoreError;
 use crate::sample;
 use crate::search::{COLUMNS, Found, Searcher};
@@ -42,49 +42,70 @@ pub(crate) fn plain_types(db: &mut Db) -> Result<HashSet<u16>, StoreError> {
         .collect())
 }
 
+/// Where a search learns which types have resources outside of their clinical core.
+enum PlainTypes {
+    /// This process' flags.
+    Flags,
+    /// The table `meta`.
+    Listed(HashSet<u16>),
+}
+
+impl PlainTypes {
+    fn has(&self, shared: &Shared, t: ResourceTypeId) -> bool {
+        match self {
+            Self::Flags => shared.has_plain(t),
+            Self::Listed(types) => types.contains(&t.0),
+        }
+    }
+}
+
 impl Reader<'_> {
     /// Runs reads that must see one state of the database.
-    fn at_one_moment<T>(
+    pub(crate) fn at_one_moment<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match self.db.engine() {
-            Engine::Sqlite => self.db.batch("BEGIN")?,
+            Engine::Sqlite => self.db.run(Sql::new("BEGIN")).map(|_| ())?,
             Engine::Postgres => self
                 .db
                 .batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?,
         }
         let result = work(self);
         // Nothing was written; a failed end shows at the next use of the connection.
-        let ended = self
-            .db
-            .batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = match self.db.engine() {
+            Engine::Sqlite => self.db.run(Sql::new(end)).map(|_| ()),
+            Engine::Postgres => self.db.batch(end),
+        };
         result.and_then(|value| ended.map(|()| value))
     }
 
-    pub(crate) fn stored(&mut self, row: &Row) -> Result<Stored, StoreError> {
-        let signed_type = row.int(1)?;
+    pub(crate) fn stored(&mut self, row: Match) -> Result<Stored, StoreError> {
         let damaged =
             || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
-        let number = u16::try_from(signed_type.abs() - 1).map_err(|_| damaged())?;
-        let id = ResourceId::parse(row.text(2)?).ok_or_else(damaged)?;
-        let (version, updated) = (VersionId(row.int(3)?), Instant(row.int(4)?));
-        let is_deleted = signed_type < 0;
-        let (flags, gap) = (row.int(5)?, row.int(6)?);
+        let number = u16::try_from(row.signed_type.abs() - 1).map_err(|_| damaged())?;
+        let key = ResourceKey {
+            resource_type: ResourceTypeId(number),
+            id: row.id.ok_or_else(damaged)?,
+        };
+        let (version, updated) = (VersionId(row.version), Instant(row.updated));
+        let is_deleted = row.signed_type < 0;
         let json = if is_deleted {
             Bytes::new()
         } else {
-            if !self.shared.bodies.knows(flags) {
-                load_dictionaries(self.db, self.shared)?;
-            }
-            self.shared
-                .bodies
-                .resource(flags, gap, row.bytes(7)?, version, updated)?
-                .into()
-        };
-        let key = ResourceKey {
-            resource_type: ResourceTypeId(number),
-            id,
+            let bodies = &self.shared.bodies;
+            let json = match bodies.resource(row.flags, row.gap, &row.body, version, updated)? {
+                Some(json) => json,
+                None => {
+                    load_dictionaries(self.db, self.shared)?;
+                    let json = bodies.resource(row.flags, row.gap, &row.body, version, updated)?;
+                    json.ok_or_else(|| {
+                        StoreError::Internal("a stored body needs an unknown dictionary".into())
+                    })?
+                }
+            };
+            json.into()
         };
         Ok(Stored {
             key,
@@ -95,15 +116,20 @@ impl Reader<'_> {
         })
     }
 
+    fn one(&mut self, sql: Sql) -> Result<Option<Stored>, StoreError> {
+        let row = self.db.matches(sql)?.into_iter().next();
+        row.map(|row| self.stored(row)).transpose()
+    }
+
     pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Option<Stored>, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT r.rid, r.type, r.id, r.ver, r.upd, r.flags, r.gap, r.body FROM res r WHERE r.h = ",
-        );
-        sql.int(self.shared.hasher.resource(key));
-        let Some(row) = self.db.row(sql)? else {
-            return sample::find(self.db, key);
+        let row = self.db.current(self.shared.hasher.resource(key))?;
+        let Some(row) = row else {
+            return match self.shared.has_samples() {
+                true => sample::find(self.db, key),
+                false => Ok(None),
+            };
         };
-        Ok(Some(self.stored(&row)?).filter(|stored| stored.key == *key))
+        Ok(Some(self.stored(row)?).filter(|stored| stored.key == *key))
     }
 
     pub(crate) fn vread(
@@ -124,10 +150,7 @@ impl Reader<'_> {
             sql.int(reader.shared.hasher.resource(key))
                 .push(" AND v.ver = ")
                 .int(version.0);
-            let Some(row) = reader.db.row(sql)? else {
-                return Ok(None);
-            };
-            Ok(Some(reader.stored(&row)?).filter(|stored| stored.key == *key))
+            Ok(reader.one(sql)?.filter(|stored| stored.key == *key))
         })
     }
 
@@ -141,39 +164,68 @@ impl Reader<'_> {
         })
     }
 
+    /// Types that have resources outside of their clinical core, as this reader's state of the database has them.
+    fn plain_types(&mut self) -> Result<PlainTypes, StoreError> {
+        Ok(match self.db.engine() {
+            // Set before the commit that makes it so, by this process.
+            Engine::Sqlite => PlainTypes::Flags,
+            Engine::Postgres => PlainTypes::Listed(plain_types(self.db)?),
+        })
+    }
+
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        self.at_one_moment(|reader| match reader.search_with_samples(query)? {
-            Some(page) => Ok(page),
-            None => reader.search_wide(query),
+        self.at_one_moment(|reader| {
+            let samples = match reader.shared.has_samples() {
+                true => reader.search_with_samples(query)?,
+                false => None,
+            };
+            match samples {
+                Some(page) => Ok(page),
+                None => reader.search_wide(query),
+            }
+        })
+    }
+
+    /// The page of a search that one statement with few rows answers; `None` for any other. Only for SQLite.
+    pub(crate) fn short_search(
+        &mut self,
+        query: &SearchQuery,
+    ) -> Result<Option<SearchPage>, StoreError> {
+        if self.shared.has_samples() && sample::is_of(query.resource_type) {
+            return Ok(None);
+        }
+        let has_plain = |t: ResourceTypeId| self.shared.has_plain(t);
+        let compiler = self.shared.compiler(self.db, &has_plain);
+        let found = Searcher { compiler }.short_search(query)?;
+        found.map(|found| self.page(found)).transpose()
+    }
+
+    fn page(&mut self, found: Found) -> Result<SearchPage, StoreError> {
+        let matches = found.rows.into_iter().map(|row| self.stored(row));
+        Ok(SearchPage {
+            matches: matches.collect::<Result<_, _>>()?,
+            next: found.next.map(|position| position.write()),
+            total: found.total,
         })
     }
 
     /// Searches ordinary resources.
     pub(crate) fn search_wide(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
         let found = self.found_wide(query)?;
-        let matches = found
-            .rows
-            .iter()
-            .map(|row| self.stored(row))
-            .collect::<Result<_, _>>()?;
-        Ok(SearchPage {
-            matches,
-            next: found.next.map(|position| position.write()),
-            total: found.total,
-        })
+        self.page(found)
     }
 
     /// The rows of ordinary resources that match.
     pub(crate) fn found_wide(&mut self, query: &SearchQuery) -> Result<Found, StoreError> {
-        let types = plain_types(self.db)?;
-        let has_plain = |t: ResourceTypeId| types.contains(&t.0);
+        let types = self.plain_types()?;
+        let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
         let compiler = self.shared.compiler(self.db, &has_plain);
         Searcher { compiler }.search(query)
     }
 
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
-        let types = plain_types(self.db)?;
-        let has_plain = |t: ResourceTypeId| types.contains(&t.0);
+        let types = self.plain_types()?;
+        let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
         Searcher {
             compiler: self.shared.compiler(self.db, &has_plain),
         }
@@ -188,6 +240,9 @@ impl Reader<'_> {
         let HistoryScope::Instance(key) = &query.scope else {
             return Ok(None);
         };
+        if !self.shared.has_samples() {
+            return Ok(None);
+        }
         let Some(found) = sample::find(self.db, key)? else {
             return Ok(None);
         };
@@ -214,32 +269,28 @@ impl Reader<'_> {
             for scope in scopes {
                 for is_old in [false, true] {
                     let sql = history_rows(&scope, query, after, is_old, wanted);
-                    rows.extend(reader.db.rows(sql)?);
+                    rows.extend(reader.db.matches(sql)?);
                     if query.total != TotalMode::None {
                         total += reader.db.number(history_count(&scope, query, is_old))?;
                     }
                 }
             }
             // Every version has a time of its own.
-            let mut rows = rows
-                .into_iter()
-                .map(|row| Ok((row.int(4)?, row)))
-                .collect::<Result<Vec<_>, StoreError>>()?;
             match query.order {
                 HistoryOrder::NewestFirst => {
-                    rows.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
+                    rows.sort_by_key(|row| std::cmp::Reverse(row.updated));
                 }
-                HistoryOrder::OldestFirst => rows.sort_by_key(|(updated, _)| *updated),
+                HistoryOrder::OldestFirst => rows.sort_by_key(|row| row.updated),
             }
             let has_more = rows.len() > query.limit;
             rows.truncate(query.limit);
             let next = rows
                 .last()
                 .filter(|_| has_more)
-                .map(|(updated, _)| Cursor(updated.to_be_bytes().to_vec()));
+                .map(|row| Cursor(row.updated.to_be_bytes().to_vec()));
             let versions = rows
-                .iter()
-                .map(|(_, row)| reader.stored(row))
+                .into_iter()
+                .map(|row| reader.stored(row))
                 .collect::<Result<_, _>>()?;
             let total =
                 (query.total != TotalMode::None).then_some(u64::try_from(total).unwrap_or(0));
@@ -277,11 +328,11 @@ impl Reader<'_> {
             .push(" FROM res r WHERE r.type > 0 AND r.rid > ")
             .int(after.map_or(0, |rid| rid.0));
         sql.push(" ORDER BY r.rid LIMIT ").int(limit as i64);
-        let rows = self.db.rows(sql)?;
-        rows.iter()
+        let rows = self.db.matches(sql)?;
+        rows.into_iter()
             .map(|row| {
                 Ok(ReindexRow {
-                    rid: Rid(row.int(0)?),
+                    rid: Rid(row.rid),
                     stored: self.stored(row)?,
                 })
             })

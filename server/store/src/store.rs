@@ -106,18 +106,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         match self {
             Self::Postgres(_) => self.on_reader(work).await,
-            Self::Sqlite(inner) => INLINE.with_borrow_mut(|connections| {
-                if !connections.contains_key(&inner.serial) {
-                    connections.retain(|_, (owner, _)| owner.strong_count() > 0);
-                    let db = connect(Engine::Sqlite, &inner.shared.options, Purpose::Read)?;
-                    connections.insert(inner.serial, (Arc::downgrade(inner), db));
-                }
-                let (_, db) = connections.get_mut(&inner.serial).ok_or_else(closed)?;
-                work(&mut Reader {
-                    db,
-                    shared: &inner.shared,
-                })
-            }),
+            Self::Sqlite(inner) => inner.here(work),
         }
     }
 
@@ -148,18 +137,31 @@ impl Store {
         self.on_reader(move |reader| reader.history(&query)).await
     }
 
-    /// Finds resources.
+    /// Finds resources. What one statement with few rows answers runs at once on this thread for SQLite, anything else
+    /// on a reader thread.
     ///
     /// # Errors
     /// [`StoreError::TooCostly`] after the time limit, [`StoreError::Overloaded`] when too many searches wait.
     pub async fn search(&self, query: SearchQuery) -> Result<SearchPage, StoreError> {
         let counters = &self.inner().shared.counters;
         counters.searches.fetch_add(1, Ordering::Relaxed);
+        if let Self::Sqlite(inner) = self
+            && let Some(page) = inner.here(|reader| reader.short_search(&query))?
+        {
+            counters.searches_short.fetch_add(1, Ordering::Relaxed);
+            return Ok(page);
+        }
         let result = self.on_reader(move |reader| reader.search(&query)).await;
         if matches!(result, Err(StoreError::TooCostly(_))) {
             counters.searches_stopped.fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    #[cfg(test)]
+    pub(crate) fn short_searches(&self) -> u64 {
+        let counters = &self.inner().shared.counters;
+        counters.searches_short.load(Ordering::Relaxed)
     }
 
     /// How a search would be run, for people.
@@ -377,6 +379,25 @@ enum Wait {
 }
 
 impl Inner {
+    /// Reads on this thread with its own connection (SQLite).
+    fn here<T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        INLINE.with_borrow_mut(|connections| {
+            if !connections.contains_key(&self.serial) {
+                connections.retain(|_, (owner, _)| owner.strong_count() > 0);
+                let db = connect(Engine::Sqlite, &self.shared.options, Purpose::Read)?;
+                connections.insert(self.serial, (Arc::downgrade(self), db));
+            }
+            let (_, db) = connections.get_mut(&self.serial).ok_or_else(closed)?;
+            work(&mut Reader {
+                db,
+                shared: &self.shared,
+            })
+        })
+    }
+
     fn submit(&self, job: Job, wait: Wait) -> Result<(), StoreError> {
         let queue = self
             .jobs

@@ -81,10 +81,10 @@ impl Reader<'_> {
             sql.push(COLUMNS).push(" FROM res r WHERE r.type = ").int(t);
             sql.push(" AND r.upd > ").int(mark);
             sql.push(" ORDER BY r.upd LIMIT ").int(limit as i64);
-            for row in self.db.rows(sql)? {
+            for row in self.db.matches(sql)? {
                 rows.push(ReindexRow {
-                    rid: Rid(row.int(0)?),
-                    stored: self.stored(&row)?,
+                    rid: Rid(row.rid),
+                    stored: self.stored(row)?,
                 });
             }
         }

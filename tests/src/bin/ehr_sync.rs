@@ -103,7 +103,8 @@ fn sync(folder: &Path, vendor: Vendor, name: &str, mut world: World) -> io::Resu
     expect(client.post("/admin/tenants/bench/run", b"")?.status, 202)?;
     let mut resident_bytes = 0;
     let run = loop {
-        std::thread::sleep(LOOK_EVERY);
+        // The program says nothing of runs on its output; this waits, and notices if it ends.
+        let _ = process.wait_for(LOOK_EVERY, |_| None::<()>);
         resident_bytes = resident_bytes.max(process.resident_bytes());
         let list = client.get("/admin/tenants")?;
         if list.text().contains("\"running\":false") {

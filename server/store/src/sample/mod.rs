@@ -64,6 +64,11 @@ pub(crate) fn observation() -> Option<ResourceTypeId> {
     *TYPE.get_or_init(|| Definitions::r4().resource_type("Observation"))
 }
 
+/// Whether samples are served as this type.
+pub(crate) fn is_of(resource_type: ResourceTypeId) -> bool {
+    Some(resource_type) == observation()
+}
+
 /// Channel and instant, when the key can be a sample's.
 pub(crate) fn place_of(key: &ResourceKey) -> Option<(&str, i64)> {
     if Some(key.resource_type) != observation() {

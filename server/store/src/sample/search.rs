@@ -23,7 +23,7 @@ use fhir_core::search::predicate::{
 use super::read::{COLUMNS, sample};
 use super::{NarrowSample, damaged, observation, place_of, some_time, some_value, stored};
 use crate::api::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
-use crate::db::{Cell, Row};
+use crate::db::{Cell, Match};
 use crate::error::StoreError;
 use crate::read::{Reader, plain_types};
 use crate::search::{Position, live_matches};
@@ -163,6 +163,22 @@ impl Reader<'_> {
         Ok(Some(SearchPage { total, ..page }))
     }
 
+    /// The latest matching samples of each series, at most `per_series` of each.
+    pub(crate) fn latest_samples(
+        &mut self,
+        query: &SearchQuery,
+        per_series: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = Vec::new();
+        for series in self.series_of(&query.predicate)? {
+            let order = Order::Date(Direction::Descending);
+            let hits = self.hits(query, &series, order, None, per_series)?;
+            found.extend(hits);
+        }
+        found.sort_by_key(|hit| std::cmp::Reverse((hit.key, hit.channel)));
+        Ok(found.into_iter().map(|hit| hit.stored).collect())
+    }
+
     fn total_with_samples(
         &mut self,
         query: &SearchQuery,
@@ -291,14 +307,14 @@ impl Reader<'_> {
         let is_implied = found.next.as_ref().is_some_and(|next| next.is_implied);
         let mut rows = Vec::with_capacity(found.rows.len());
         let last = found.rows.len().saturating_sub(1);
-        for (index, row) in found.rows.iter().enumerate() {
-            let key = match row.cell(8) {
-                Ok(Cell::Int(key)) if keys > 0 => Some(*key),
+        for (index, row) in found.rows.into_iter().enumerate() {
+            let key = match row.sort.first() {
+                Some(Cell::Int(key)) if keys > 0 => Some(*key),
                 _ => None,
             };
             let position = match (&found.next, index == last) {
                 (Some(next), true) => next.write(),
-                _ => position_of(row, keys, is_implied)?.write(),
+                _ => position_of(&row, keys, is_implied).write(),
             };
             rows.push((key, position.0, self.stored(row)?));
         }
@@ -555,14 +571,13 @@ struct WidePage {
     next: Option<Cursor>,
 }
 
-fn position_of(row: &Row, keys: usize, is_implied: bool) -> Result<Position, StoreError> {
+fn position_of(row: &Match, keys: usize, is_implied: bool) -> Position {
     let keys = if is_implied { 1 } else { keys };
-    let values = (0..keys).map(|index| row.cell(8 + index).cloned());
-    Ok(Position {
+    Position {
         is_implied,
-        values: values.collect::<Result<_, _>>()?,
-        rid: row.int(0)?,
-    })
+        values: row.sort.iter().take(keys).cloned().collect(),
+        rid: row.rid,
+    }
 }
 
 /// Whether an ordinary match comes before a sample; those without a date come last.

@@ -339,16 +339,22 @@ fn look_up_wide(
                 Wide::Deleted
             } else {
                 let (flags, gap) = (row.int(2)?, row.int(3)?);
-                if !shared.bodies.knows(flags) {
-                    crate::read::load_dictionaries(db, shared)?;
-                }
-                let json = shared.bodies.resource(
-                    flags,
-                    gap,
-                    row.bytes(4)?,
-                    fhir_core::sample::VERSION,
-                    Instant(0),
-                )?;
+                let unpack = |shared: &Shared| {
+                    let version = fhir_core::sample::VERSION;
+                    shared
+                        .bodies
+                        .resource(flags, gap, row.bytes(4)?, version, Instant(0))
+                };
+                let json = match unpack(shared)? {
+                    Some(json) => Some(json),
+                    None => {
+                        crate::read::load_dictionaries(db, shared)?;
+                        unpack(shared)?
+                    }
+                };
+                let json = json.ok_or_else(|| {
+                    StoreError::Internal("a stored body needs an unknown dictionary".into())
+                })?;
                 Wide::Live(value_of(&json))
             };
             found.insert(*at, wide);

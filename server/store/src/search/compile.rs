@@ -145,7 +145,7 @@ impl Compiler<'_> {
         match self.catalog.param(param) {
             Some(plan) if plan.code == "_id" || plan.code == "_lastUpdated" => Node::True,
             Some(plan) => plan.bit.map_or(Node::False, Node::Present),
-            None => Node::Hash(vec![(i64::from(param.0) << 32, 0)]),
+            None => Node::Hash(vec![(i64::from(param.0) << 32, 0).into()]),
         }
     }
 
@@ -378,14 +378,21 @@ impl Compiler<'_> {
     }
 
     fn hashes(&self, param: u16, kinds: [Kind; 3], test: &TokenTest) -> Node {
-        let hash =
-            |kind, parts: &[&[u8]]| Node::Hash(vec![self.hasher.posting(kind, param, parts)]);
+        let hash = |kind, parts: &[&[u8]]| {
+            Node::Hash(vec![self.hasher.posting(kind, param, parts).into()])
+        };
+        let identifier = |system: &str, value: &str| {
+            let (system, value) = (system.as_bytes(), value.as_bytes());
+            Node::Hash(vec![
+                self.hasher.identifier(kinds, param, system, value).into(),
+            ])
+        };
         match test {
-            TokenTest::Code(value) => hash(kinds[1], &[value.as_bytes()]),
-            TokenTest::SystemCode(system, value) => {
-                hash(kinds[0], &[system.as_bytes(), value.as_bytes()])
+            TokenTest::Code(value) => {
+                Node::Hash(vec![self.hasher.value(kinds, param, value.as_bytes())])
             }
-            TokenTest::NoSystemCode(value) => hash(kinds[0], &[b"", value.as_bytes()]),
+            TokenTest::SystemCode(system, value) => identifier(system, value),
+            TokenTest::NoSystemCode(value) => identifier("", value),
             TokenTest::System(system) => hash(kinds[2], &[system.as_bytes()]),
             TokenTest::OfType {
                 system,
@@ -467,13 +474,11 @@ impl Compiler<'_> {
         let p = i64::from(param);
         let long = |test| Node::Text { p, test };
         Ok(match test {
-            UriTest::Exact(uri) if uri.len() > KEY_TEXT_BYTES_MAX => {
-                Node::Hash(vec![self.hasher.posting(
-                    Kind::Url,
-                    param,
-                    &[uri.as_bytes()],
-                )])
-            }
+            UriTest::Exact(uri) if uri.len() > KEY_TEXT_BYTES_MAX => Node::Hash(vec![
+                self.hasher
+                    .posting(Kind::Url, param, &[uri.as_bytes()])
+                    .into(),
+            ]),
             UriTest::Exact(uri) => {
                 let found = self.term(SYSTEM_URI, uri.as_bytes())?;
                 post(found.into_iter().map(|tid| p << 32 | tid).collect())

@@ -9,6 +9,7 @@ use super::tests_of_values::{
 use super::words;
 use crate::catalog::WIDE;
 use crate::db::Engine;
+use crate::hash::HashKey;
 use crate::index::{
     KEY_TEXT_BYTES_MAX, TAG_DATE, TAG_NUMBER, TAG_POSITION, TAG_QUANTITY, TAG_STRING, sortable,
     tagged,
@@ -33,6 +34,12 @@ const LOW_ONLY: Columns<'_> = Columns {
 const DATES: Columns<'_> = Columns {
     low: "x.lo",
     high: "x.hi",
+};
+
+/// In the clinical core the length is stored, not the end; see [`crate::index::CoreRow::length`].
+const CORE_DATES: Columns<'_> = Columns {
+    low: "x.lo",
+    high: "(x.lo + (x.len + 1000000))",
 };
 
 impl Emitter {
@@ -159,10 +166,10 @@ impl Emitter {
                 core_exists(out, r, 0);
                 out.push(" AND x.k = ")
                     .int(*any)
-                    .push(" AND x.hi > ")
+                    .push(" AND x.lo > ")
                     .int(i64::MIN)
                     .push(" AND ");
-                date_rows(out, &DATES, test);
+                date_rows(out, &CORE_DATES, test);
                 out.push(")");
             }
             Node::OutsideCore => {
@@ -691,10 +698,21 @@ impl Emitter {
                 let text = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
                 out.push(low).push(" = ").bytes(tagged(TAG_STRING, text));
             }
-            // No component of a composite is asked for its end; what contains the text is a superset.
+            PartTest::Text(TextTest::EndsWith(text)) => {
+                starts_with_tag(out, low, TAG_STRING);
+                let length = match self.engine {
+                    Engine::Sqlite => format!("length({low})"),
+                    Engine::Postgres => format!("length({low})::int"),
+                };
+                // The tag is one byte before the text.
+                let size = text.len();
+                out.push_owned(format!(
+                    " AND {length} > {size} AND substr({low}, {length} - {size} + 1) = "
+                ))
+                .bytes(text.clone());
+            }
             PartTest::Text(
-                TextTest::EndsWith(text)
-                | TextTest::Contains(text)
+                TextTest::Contains(text)
                 | TextTest::WordStartsWith(text)
                 | TextTest::IsStartOf(text),
             ) => {
@@ -762,14 +780,17 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn hash_condition(out: &mut Sql, keys: &[(i64, i64)]) {
+fn hash_condition(out: &mut Sql, keys: &[HashKey]) {
     out.push("(");
-    for (index, (k, c)) in keys.iter().enumerate() {
-        out.push(if index == 0 { "(x.k = " } else { " OR (x.k = " })
-            .int(*k)
-            .push(" AND x.c = ")
-            .int(*c)
-            .push(")");
+    for (index, key) in keys.iter().enumerate() {
+        out.push(if index == 0 { "(" } else { " OR (" });
+        if key.from == key.to {
+            out.push("x.k = ").int(key.from);
+        } else {
+            out.push("x.k >= ").int(key.from);
+            out.push(" AND x.k <= ").int(key.to);
+        }
+        out.push(" AND x.c = ").int(key.check).push(")");
     }
     out.push(")");
 }

@@ -2,6 +2,8 @@
 
 use fhir_core::search::predicate::{DateTest, RangeTest, TextPlace};
 
+use crate::hash::HashKey;
+
 /// The tree. Every leaf tests one row `r` of `res`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node {
@@ -23,7 +25,7 @@ pub(crate) enum Node {
     /// Postings of interned terms.
     Post(Vec<i64>),
     /// Postings of hashes, each with its check.
-    Hash(Vec<(i64, i64)>),
+    Hash(Vec<HashKey>),
     /// Postings of all terms that pass a test.
     Terms {
         param: u16,

@@ -1,6 +1,9 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
+mod feed_state;
+mod loading;
 mod memory;
 mod predicates;
 mod samples;

@@ -236,6 +236,17 @@ async fn found(database: Arc<TestDatabase>) {
             "{predicate:?}"
         );
     }
+    let latest = store
+        .latest_samples(query(of_patient("a")), 2)
+        .await
+        .unwrap();
+    let ids: Vec<ResourceId> = latest.into_iter().map(|stored| stored.key.id).collect();
+    assert_eq!(ids, [sample_key(24).id, sample_key(23).id]);
+    let wide = store
+        .search_without_samples(query(of_patient("a")))
+        .await
+        .unwrap();
+    assert!(wide.matches.is_empty());
     for direction in [Direction::Ascending, Direction::Descending] {
         let mut query = query(of_patient("a"));
         query.sort = vec![SortKeySpec {

@@ -1051,7 +1051,7 @@ async fn reindexed(database: Arc<TestDatabase>) {
 fn a_full_disk_refuses_and_harms_nothing() {
     super::engine::run(super::engine::sqlite(), |database| async move {
         let mut options = database.options();
-        options.database_bytes_max = Some(1_400_000);
+        options.database_bytes_max = Some(1_000_000);
         let store = Store::open(options).await.unwrap();
         let mut stored = Vec::new();
         for n in 0..2_000 {

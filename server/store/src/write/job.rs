@@ -1,5 +1,7 @@
 //! A commit as the writer gets it: everything that can be worked out beforehand is.
 
+use std::sync::atomic::Ordering;
+
 use fhir_core::ids::ResourceKey;
 use sha2::{Digest, Sha256};
 
@@ -62,6 +64,10 @@ impl PreparedCommit {
             .map(|change| prepared(shared, change))
             .collect();
         let message = commit.message.map(prepared_message).transpose()?;
+        if !commit.samples.is_empty() {
+            // Before the commit, so that no read after it misses one.
+            shared.samples.store(true, Ordering::Release);
+        }
         let samples = commit.samples.into_iter();
         let samples = samples.map(|series| PreparedSeries::new(shared, series));
         Ok(Self {
