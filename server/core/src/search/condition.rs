@@ -3,16 +3,17 @@
 //! Spec: <https://hl7.org/fhir/R4/search.html#modifiers>, <https://hl7.org/fhir/R4/search.html#chaining>,
 //! <https://hl7.org/fhir/R4/search.html#has>.
 
+mod special;
+
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 
-use super::hierarchy::{self, Way};
+use super::hierarchy::Way;
 use super::path;
-use super::predicate::{Predicate, ReferenceTest, TextPlace, ValueTest};
+use super::predicate::{Predicate, ValueTest};
 use super::query::Context;
 use super::supported;
 use super::text::{shown, split, unescape};
 use super::value::{self, Modifier, Reading, type_row};
-use super::words;
 use crate::ids::ResourceId;
 use crate::issue::{ErrorKind, Issue, Problem};
 
@@ -98,53 +99,6 @@ impl<'a> Builder<'a> {
             ErrorKind::TOO_COSTLY,
             format!("a chain has more than {limit} links"),
         ))
-    }
-
-    /// `_list=42`: resources that the List refers to. <https://hl7.org/fhir/R4/search.html#list>
-    fn list(&mut self, value: &str) -> Result<Predicate, Problem> {
-        let refuse = |text: &str| {
-            Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("`_list`: {text}")).at("_list")
-        };
-        let source = resource_type_named("List")?;
-        let item = reference_parameter(source, "item")?;
-        let mut ids = Vec::new();
-        for text in split(value, ',') {
-            if text.starts_with('$') {
-                return Err(refuse(
-                    "functional lists such as `$current-problems` are not kept here; give the id of a List",
-                ));
-            }
-            let text = unescape(text);
-            let id = text.strip_prefix("List/").unwrap_or(&text);
-            ids.push(ResourceId::parse(id).ok_or_else(|| refuse("the id of a List is expected"))?);
-        }
-        self.count(ids.len())?;
-        Ok(Predicate::Has {
-            source,
-            param: item.id,
-            inner: Box::new(Predicate::Id(ids)),
-        })
-    }
-
-    /// `_text` and `_content`.
-    fn words(
-        &mut self,
-        resource_type: ResourceTypeId,
-        key: &str,
-        value: &str,
-    ) -> Result<Predicate, Problem> {
-        let place = match key {
-            "_text" => TextPlace::Narrative,
-            _ => TextPlace::Content,
-        };
-        if Definitions::r4().search_param(resource_type, key).is_none() {
-            return Err(supported::unknown(resource_type, key));
-        }
-        let any_of = words::query(value).map_err(|text| {
-            Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("`{key}`: {text}")).at(key)
-        })?;
-        self.count(any_of.iter().map(Vec::len).sum())?;
-        Ok(Predicate::Words { place, any_of })
     }
 
     pub(super) fn count(&mut self, more: usize) -> Result<(), Problem> {
@@ -321,39 +275,6 @@ impl<'a> Builder<'a> {
         } else {
             found
         })
-    }
-}
-
-impl Builder<'_> {
-    /// `location:below=42`
-    fn relatives(
-        &mut self,
-        param: &'static SearchParam,
-        way: Way,
-        alternatives: &[&str],
-    ) -> Result<Predicate, Problem> {
-        let mut conditions = Vec::new();
-        for text in alternatives {
-            let context = self.context;
-            let mut reading = Reading {
-                param,
-                modifier: Modifier::Plain,
-                context,
-                warnings: &mut self.warnings,
-            };
-            for test in value::read(&mut reading, text)? {
-                match test {
-                    ValueTest::Reference(ReferenceTest::Local(keys)) => {
-                        self.count(keys.len() * hierarchy::LEVELS_MAX)?;
-                        let related = keys.iter().map(|key| hierarchy::condition(param, key, way));
-                        conditions.extend(related);
-                    }
-                    // What lies elsewhere has no hierarchy here.
-                    other => conditions.extend(test_conditions(param, vec![other])),
-                }
-            }
-        }
-        Ok(any(conditions))
     }
 }
 

@@ -24,12 +24,12 @@ pub fn query(text: &str) -> Result<Vec<Vec<String>>, String> {
     let mut count = 0;
     for alternative in text.split(" OR ").flat_map(|part| part.split(',')) {
         let mut words: Vec<String> = words_of(alternative).collect();
-        count += words.len();
         if words.is_empty() {
             return Err("words are expected, and words on both sides of `OR`".to_owned());
         }
         words.sort();
         words.dedup();
+        count += words.len();
         any_of.push(words);
     }
     if count > QUERY_WORDS_MAX {
