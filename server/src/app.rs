@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError};
+use crate::definitions::KnownDefinitions;
 use crate::ehr::tenants::Tenants;
 use crate::feeds::{Feeds, Transport};
 use crate::http::cors::{self, Origins};
@@ -34,6 +35,7 @@ use crate::operations::export::Jobs;
 use crate::routes;
 use crate::search::custom::{self, Custom};
 use crate::source::{Clock, IdSource, random_ids, system_clock};
+use crate::write::validation::Rules;
 
 /// What all requests share.
 pub struct Server {
@@ -57,6 +59,10 @@ pub struct Server {
     pub feeds: Feeds,
     /// The time.
     pub clock: Clock,
+    /// Profiles and terminology.
+    pub definitions: KnownDefinitions,
+    /// How strictly what is checked.
+    pub rules: Rules,
     /// New logical ids.
     pub ids: IdSource,
     /// Where work runs that must not hold up the threads that serve requests.
@@ -112,7 +118,8 @@ impl Server {
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;
-        let server = Self::with_store(config, http, store, clock, random_ids());
+        let definitions = KnownDefinitions::open(&config.packages).map_err(StartError::Package)?;
+        let server = Self::with_definitions(config, http, store, clock, random_ids(), definitions);
         // Definitions whose index is complete are there at once; others are indexed first, without holding up the start.
         if let Err(error) = custom::load(&server).await {
             tracing::error!(%error, "added search parameters cannot be taken up");
@@ -128,6 +135,18 @@ impl Server {
         store: Store,
         clock: Clock,
         ids: IdSource,
+    ) -> Arc<Self> {
+        let definitions = KnownDefinitions::default();
+        Self::with_definitions(config, http, store, clock, ids, definitions)
+    }
+
+    fn with_definitions(
+        config: Config,
+        http: SocketAddr,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        definitions: KnownDefinitions,
     ) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
@@ -151,6 +170,9 @@ impl Server {
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
+            definitions,
+            // `Config::check` has read them once already.
+            rules: Rules::parse(&config.validation_rules).unwrap_or_default(),
             config,
             base_url,
             own_bases,
@@ -424,6 +446,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An address cannot be listened on: setting, address, reason.
     Bind(&'static str, SocketAddr, String),
+    /// A package of definitions cannot be read: which and why.
+    Package(String),
     /// A feed of the settings cannot be started.
     Feed(String),
     /// The database cannot be opened.
@@ -440,6 +464,7 @@ impl fmt::Display for StartError {
                     "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
                 )
             }
+            Self::Package(why) => write!(f, "a package cannot be read: {why}"),
             Self::Feed(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
         }

@@ -83,6 +83,29 @@ pub struct Settings {
     /// What happens to a resource that does not fit the R4 definitions
     #[arg(long, env = "STOKER_VALIDATION")]
     pub validation: Option<Validation>,
+    /// What happens to a resource that breaks an invariant of R4
+    #[arg(long, env = "STOKER_INVARIANTS")]
+    pub invariants: Option<Mode>,
+    /// What happens to a resource that breaks a profile it claims
+    #[arg(long, env = "STOKER_PROFILES")]
+    pub profiles: Option<Mode>,
+    /// Another mode for a type or profile: `TYPE=MODE` or `PROFILE_URL=MODE`; a profile named so is checked on every
+    /// resource of its type
+    #[arg(
+        long = "validation-rule",
+        env = "STOKER_VALIDATION_RULES",
+        value_delimiter = ',',
+        value_name = "WHAT=MODE"
+    )]
+    pub validation_rules: Option<Vec<String>>,
+    /// Folders and `.tgz` packages of profiles, value sets, code systems and concept maps
+    #[arg(
+        long = "package",
+        env = "STOKER_PACKAGES",
+        value_delimiter = ',',
+        value_name = "FOLDER|TGZ"
+    )]
+    pub packages: Option<Vec<PathBuf>>,
     /// Threads that serve HTTP (default: one for each core)
     #[arg(long, env = "STOKER_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
@@ -162,6 +185,14 @@ pub struct Config {
     pub insecure_open: bool,
     /// See [`Settings::validation`].
     pub validation: Validation,
+    /// See [`Settings::invariants`].
+    pub invariants: Mode,
+    /// See [`Settings::profiles`].
+    pub profiles: Mode,
+    /// See [`Settings::validation_rules`].
+    pub validation_rules: Vec<String>,
+    /// See [`Settings::packages`].
+    pub packages: Vec<PathBuf>,
     /// See [`Settings::workers`].
     pub workers: usize,
     /// See [`Settings::log`].
@@ -215,6 +246,10 @@ impl Default for Config {
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
+            invariants: Mode::Reject,
+            profiles: Mode::Warn,
+            validation_rules: Vec::new(),
+            packages: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogFormat::Pretty,
             log_filter: "info".to_owned(),
@@ -319,6 +354,18 @@ pub enum Validation {
     Off,
 }
 
+/// What a broken invariant or profile does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The resource is refused, with every fault named.
+    Reject,
+    /// The resource is stored; the log counts the faults.
+    Warn,
+    /// Nothing is checked.
+    Off,
+}
+
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -397,6 +444,16 @@ impl Config {
                 .validation
                 .or(file.validation)
                 .unwrap_or(default.validation),
+            invariants: given
+                .invariants
+                .or(file.invariants)
+                .unwrap_or(default.invariants),
+            profiles: given.profiles.or(file.profiles).unwrap_or(default.profiles),
+            validation_rules: given
+                .validation_rules
+                .or(file.validation_rules)
+                .unwrap_or(default.validation_rules),
+            packages: given.packages.or(file.packages).unwrap_or(default.packages),
             workers: given.workers.or(file.workers).unwrap_or(default.workers),
             log: given.log.or(file.log).unwrap_or(default.log),
             log_filter: given
@@ -467,6 +524,9 @@ impl Config {
                      state `--insecure-open` if something in front of it keeps strangers out"
                 ));
             }
+        }
+        if let Err(why) = crate::write::validation::Rules::parse(&self.validation_rules) {
+            return refuse(format!("`validation_rules`: {why}"));
         }
         if self.workers == 0 {
             return refuse("`workers` must be at least 1".to_owned());

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod definitions;
 pub mod ehr;
 pub mod feeds;
 pub mod gateway;

@@ -21,8 +21,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::admin;
 use crate::feeds;
 use crate::health;
-use crate::operations::definitions;
 use crate::ingest::{http, quarantine};
+use crate::operations::definitions;
 
 const FHIR_JSON: &str = "application/fhir+json";
 

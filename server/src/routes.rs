@@ -13,10 +13,10 @@ use crate::admin;
 use crate::app::Server;
 use crate::feeds;
 use crate::health;
-use crate::ingest;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
+use crate::ingest;
 use crate::interaction::Interaction;
 use crate::interactions::{
     Answer, audit_trail, batch, binary, capabilities, create, delete, history, patch, read,
@@ -25,8 +25,8 @@ use crate::interactions::{
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::operations::{
-    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, status,
-    validate,
+    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, stats, status,
+    terminology, translate, validate, value_set,
 };
 
 /// Longest request id taken over from a client, in characters.
@@ -40,6 +40,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            .configure(operations_on_definitions)
             // First, since `$` names no type and no resource.
             .configure(operation_urls)
             .service(at(
@@ -140,8 +141,12 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}/$validate",
-                "GET",
-                [on(get(), Interaction::Operation, validate::handle_stored)],
+                "GET, HEAD, POST",
+                [
+                    on(get(), Interaction::Operation, validate::handle),
+                    on(head(), Interaction::Operation, validate::handle),
+                    on(post(), Interaction::Operation, validate::handle),
+                ],
             ))
             .service(at(
                 "/{type}/{id}",
@@ -221,6 +226,50 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)
     }));
+}
+
+/// Terminology and statistics, each by GET and POST.
+fn operations_on_definitions(urls: &mut web::ServiceConfig) {
+    fn both<Handler, Answering>(path: &str, handler: Handler) -> Resource
+    where
+        Handler: Fn(Call) -> Answering + Clone + 'static,
+        Answering: Future<Output = Result<Answer, Problem>> + 'static,
+    {
+        let get = on(web::get(), Interaction::Operation, handler.clone());
+        let head = on(web::head(), Interaction::Operation, handler.clone());
+        let post = on(web::post(), Interaction::Operation, handler);
+        at(path, "GET, HEAD, POST", [get, head, post])
+    }
+    urls.service(both("/{type:ValueSet}/$expand", value_set::expand))
+        .service(both("/{type:ValueSet}/{id}/$expand", value_set::expand))
+        .service(both(
+            "/{type:ValueSet}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both(
+            "/{type:ValueSet}/{id}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$lookup", terminology::lookup))
+        .service(both(
+            "/{type:CodeSystem}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$subsumes", terminology::subsumes))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$subsumes",
+            terminology::subsumes,
+        ))
+        .service(both("/{type:ConceptMap}/$translate", translate::handle))
+        .service(both(
+            "/{type:ConceptMap}/{id}/$translate",
+            translate::handle,
+        ))
+        .service(both("/{type:Observation}/$stats", stats::handle));
 }
 
 /// The operations that stand in the way of nothing else: their names begin with `$`.

@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -230,7 +231,7 @@ pub async fn submit_page(
     plan: Plan,
     page: EhrPage,
 ) -> Result<Vec<Written>, Failure> {
-    let done = carry_out(server, access, plan, Some(page)).await?;
+    let done = carry_out(server, access, plan, Vec::new(), Some(page)).await?;
     Ok(done.written)
 }
 
@@ -257,13 +258,14 @@ pub async fn submit_all(
     plan: Plan,
     samples: Vec<fhir_store::SeriesSamples>,
 ) -> Result<Done, Failure> {
-    carry_out(server, access, plan, None).await
+    carry_out(server, access, plan, samples, None).await
 }
 
 async fn carry_out(
     server: &Arc<Server>,
     access: &Access,
     plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
     page: Option<EhrPage>,
 ) -> Result<Done, Failure> {
     for draft in &plan.drafts {
@@ -296,6 +298,8 @@ async fn carry_out(
         )
     });
     let audit: Vec<_> = audit.collect();
+    // A profile stored a moment ago binds what is stored now.
+    server.definitions.fresh(&server.store).await?;
     let prepared = prepare_all(server, plan.drafts, currents).await?;
     let commit_parts = Commit {
         expects: plan.expects,
@@ -389,6 +393,7 @@ async fn commit(
                 continue;
             };
             item.version = Some(result);
+            task_server.definitions.written(item.key.resource_type);
             task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";

@@ -1,5 +1,6 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
+mod conformance;
 mod devices;
 mod feeds;
 mod message_state;
@@ -8,6 +9,7 @@ mod read_back;
 mod rest;
 mod rest_more;
 mod search_more;
+mod validation;
 
 use fhir_core::json::Value;
 use system_tests::http_client::{Client, Response};

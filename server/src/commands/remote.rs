@@ -55,7 +55,9 @@ impl Remote {
                 ca: ca.clone(),
                 own: None,
             })?),
-            (None, true) => return Err("https needs `--ca` with the signer's certificate".to_owned()),
+            (None, true) => {
+                return Err("https needs `--ca` with the signer's certificate".to_owned());
+            }
         };
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let mut headers = vec![("Accept", "*/*")];

@@ -109,7 +109,7 @@ mod tests {
         replaced_by(&mut one, &patient("s"), &patient("z"));
         assert_eq!(
             String::from_utf8(one.to_bytes()).unwrap(),
-            r#"{"resourceType":"Patient","id":"s","active":false,"link":[{"other":{"reference":"Patient/z"},"type":"replaced-by"}]}"#
+            r#"{"resourceType":"Patient","id":"s","link":[{"other":{"reference":"Patient/z"},"type":"replaced-by"}],"active":false}"#
         );
     }
 }

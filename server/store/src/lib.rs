@@ -49,7 +49,7 @@ pub use feed_state::{
 };
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
-pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use options::{Clock, StoreOptions, UnitConversion};
+pub use sample::{NarrowSample, SampleFate, SeriesSamples};
 pub use store::Store;
 pub use text::TextWords;

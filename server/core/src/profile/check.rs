@@ -4,23 +4,18 @@
 //! their types are checked where the reference tells them.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
 
 use conformance::Definitions;
 
 use super::discriminator::slice_of;
+use super::facts::{has_pattern, target_type};
 use super::{BindingRule, Node, Profile, Strength, TypeRule};
-use crate::datatype::reference::Reference;
 use crate::fhirpath::eval::{Element, Environment, EvalError, Knowledge, verdict};
 use crate::ids::Instant;
 use crate::issue::{ErrorKind, Issue, Severity};
-use crate::json::{Kind, ValueRef};
 use crate::terminology::Catalogue;
 use crate::validate::place::Place;
 use crate::validate::structure::ISSUES_MAX;
-
-/// Profiles of one resource at most: those claimed and those asked for.
-pub const PROFILES_MAX: usize = 50;
 
 /// Rules asked about one resource at most; a bound keeps slices within slices finite.
 const STEPS_MAX: usize = 500_000;
@@ -28,177 +23,22 @@ const STEPS_MAX: usize = 500_000;
 /// Deepest nesting of profiles that name profiles.
 const PROFILE_DEPTH_MAX: usize = 20;
 
-const STRUCTURE_URL: &str = "http://hl7.org/fhir/StructureDefinition/";
-
-/// What is wrong with a resource by the profiles in its `meta.profile` and by `asked` ones. Resources inside it (contained,
-/// entries, parameters) are held to what they claim themselves.
-pub fn check_claims(
-    catalogue: &Catalogue,
-    resource: ValueRef<'_>,
-    asked: &[String],
-    now: Option<Instant>,
-) -> Vec<Issue> {
-    let steps = Cell::new(0);
-    let mut issues = Vec::new();
-    let element = Element::resource(resource);
-    let claims = Claims {
-        catalogue,
-        now,
-        steps: &steps,
-    };
-    claims.check(
-        element,
-        None,
-        asked,
-        &Place::root(element.type_path),
-        &mut issues,
-    );
-    issues.truncate(ISSUES_MAX);
-    issues
-}
-
-/// Whether an element conforms to a profile; `None` when the profile is not known.
-pub fn conforms(catalogue: &Catalogue, element: Element<'_>, profile: &str) -> Option<bool> {
-    let profile = catalogue.profile(profile)?;
-    let steps = Cell::new(0);
-    let mut walk = Walk {
-        catalogue,
-        root: element,
-        container: None,
-        now: None,
-        steps: &steps,
-        profile: &profile.url,
-        depth: 0,
-        issues: Vec::new(),
-    };
-    if element.type_path != profile.type_name {
-        return Some(false);
-    }
-    walk.node(&profile.root, element, &Place::root(element.type_path));
-    Some(walk.is_clean())
-}
-
-struct Claims<'a> {
-    catalogue: &'a Catalogue,
-    now: Option<Instant>,
-    steps: &'a Cell<usize>,
-}
-
-impl<'a> Claims<'a> {
-    fn check(
-        &self,
-        resource: Element<'a>,
-        container: Option<Element<'a>>,
-        asked: &[String],
-        place: &Place<'_>,
-        issues: &mut Vec<Issue>,
-    ) {
-        let meta = resource
-            .value
-            .get("meta")
-            .and_then(|meta| meta.get("profile"));
-        let claimed = meta.into_iter().flat_map(ValueRef::items);
-        let claimed = claimed.filter_map(|url| url.as_str().map(|u| u.into_owned()));
-        let urls: BTreeSet<String> = asked
-            .iter()
-            .cloned()
-            .chain(claimed)
-            .take(PROFILES_MAX)
-            .collect();
-        for url in &urls {
-            self.one(url, resource, container, place, issues);
-        }
-        for (name, inner) in [
-            ("contained", None),
-            ("entry", Some("resource")),
-            ("parameter", Some("resource")),
-        ] {
-            let is_own = match inner {
-                None => true,
-                Some(_) => matches!(resource.type_path, "Bundle" | "Parameters"),
-            };
-            let list = resource.value.get(name).filter(|_| is_own);
-            for (index, item) in list.into_iter().flat_map(ValueRef::items).enumerate() {
-                let outer = place.member(name).item(index);
-                match inner {
-                    None => {
-                        self.check(Element::resource(item), Some(resource), &[], &outer, issues)
-                    }
-                    Some(inner) => {
-                        if let Some(value) = item.get(inner) {
-                            let at = outer.member(inner);
-                            self.check(Element::resource(value), None, &[], &at, issues);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn one(
-        &self,
-        url: &str,
-        resource: Element<'a>,
-        container: Option<Element<'a>>,
-        place: &Place<'_>,
-        issues: &mut Vec<Issue>,
-    ) {
-        let issue = |severity, kind, text: String| Issue {
-            severity,
-            kind,
-            diagnostics: text,
-            expression: Some(place.path()),
-        };
-        let core = url
-            .split('|')
-            .next()
-            .and_then(|url| url.strip_prefix(STRUCTURE_URL));
-        if let Some(name) = core.filter(|name| Definitions::r4().type_kind(name).is_some()) {
-            if !crate::fhirpath::compile::is_type_or_base(resource.type_path, name) {
-                let text = format!("the profile {url} is of another type");
-                issues.push(issue(Severity::Error, ErrorKind::PROFILE, text));
-            }
-            return;
-        }
-        let Some(profile) = self.catalogue.profile(url) else {
-            let text =
-                format!("the profile {url} is not loaded, so whether it is kept was not checked");
-            issues.push(issue(Severity::Warning, ErrorKind::NOT_LOADED, text));
-            return;
-        };
-        if profile.type_name != resource.type_path {
-            let text = format!(
-                "the profile {url} constrains `{}`, not this type",
-                profile.type_name
-            );
-            issues.push(issue(Severity::Error, ErrorKind::PROFILE, text));
-            return;
-        }
-        let mut walk = Walk {
-            catalogue: self.catalogue,
-            root: resource,
-            container,
-            now: self.now,
-            steps: self.steps,
-            profile: url,
-            depth: 0,
-            issues: Vec::new(),
-        };
-        walk.node(&profile.root, resource, place);
-        issues.append(&mut walk.issues);
-    }
-}
+pub(super) const STRUCTURE_URL: &str = "http://hl7.org/fhir/StructureDefinition/";
 
 /// One way through a resource along one profile.
 pub(super) struct Walk<'a> {
-    catalogue: &'a Catalogue,
-    root: Element<'a>,
-    container: Option<Element<'a>>,
-    now: Option<Instant>,
-    steps: &'a Cell<usize>,
-    profile: &'a str,
-    depth: usize,
-    issues: Vec<Issue>,
+    pub(super) catalogue: &'a Catalogue,
+    /// `%resource`
+    pub(super) root: Element<'a>,
+    /// `%rootResource`, for a contained resource.
+    pub(super) container: Option<Element<'a>>,
+    pub(super) now: Option<Instant>,
+    /// Work done, over all profiles of one request.
+    pub(super) steps: &'a Cell<usize>,
+    /// Its URL, for messages.
+    pub(super) profile: &'a str,
+    pub(super) depth: usize,
+    pub(super) issues: Vec<Issue>,
 }
 
 impl<'a> Walk<'a> {
@@ -214,7 +54,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.issues
             .iter()
             .all(|issue| issue.severity < Severity::Error)
@@ -511,90 +351,4 @@ fn is_of(code: &str, type_path: &str) -> bool {
         || crate::fhirpath::compile::is_specialisation(type_path, code)
         // The definitions call an id a string.
         || matches!((code, type_path), ("string", "id") | ("id", "string"))
-}
-
-/// Whether a value holds everything a pattern holds.
-/// Spec: <https://hl7.org/fhir/R4/elementdefinition-definitions.html#ElementDefinition.pattern_x_>
-fn has_pattern(value: ValueRef<'_>, pattern: ValueRef<'_>) -> bool {
-    match pattern.kind() {
-        Kind::Object => pattern
-            .members()
-            .all(|(name, part)| value.get(&name).is_some_and(|own| has_pattern(own, part))),
-        Kind::Array => pattern
-            .items()
-            .all(|part| value.items().any(|own| has_pattern(own, part))),
-        _ => value.same_as(pattern),
-    }
-}
-
-/// The type a reference leads to, where it tells.
-pub(crate) fn target_type(reference: ValueRef<'_>, container: ValueRef<'_>) -> Option<String> {
-    let named = || {
-        reference
-            .get("type")
-            .and_then(ValueRef::as_str)
-            .map(|t| t.into_owned())
-    };
-    let text = reference.get("reference").and_then(ValueRef::as_str);
-    match Reference::parse(text.as_deref()?, &[]) {
-        Some(Reference::Local { key, .. }) => Some(key.resource_type.name().to_owned()),
-        Some(Reference::Absolute {
-            resource_type: Some(resource_type),
-            ..
-        }) => Some(resource_type.name().to_owned()),
-        Some(Reference::Contained(id)) => {
-            let contained = container
-                .get("contained")
-                .into_iter()
-                .flat_map(ValueRef::items);
-            let is_it =
-                |r: &ValueRef<'_>| r.get("id").and_then(|i| i.as_str()).as_deref() == Some(id);
-            let found = contained.into_iter().find(is_it)?;
-            found
-                .get("resourceType")
-                .and_then(ValueRef::as_str)
-                .map(|t| t.into_owned())
-        }
-        _ => named(),
-    }
-}
-
-impl Knowledge for Catalogue {
-    fn member_of(&self, value: ValueRef<'_>, value_set: &str) -> Option<bool> {
-        if let Some(code) = value.as_str() {
-            return self.is_member(value_set, None, &code);
-        }
-        let coding = |coding: ValueRef<'_>| {
-            let code = coding.get("code").and_then(ValueRef::as_str)?;
-            let system = coding.get("system").and_then(ValueRef::as_str);
-            self.is_member(
-                value_set,
-                Some(system.as_deref().unwrap_or_default()),
-                &code,
-            )
-        };
-        match value.get("coding") {
-            Some(codings) => {
-                let found: Vec<Option<bool>> = codings.items().map(coding).collect();
-                if found.contains(&Some(true)) {
-                    return Some(true);
-                }
-                (!found.contains(&None)).then_some(false)
-            }
-            // Words alone are no code; an extension may say why there is none.
-            None if value.get("code").is_none() => {
-                self.document(crate::terminology::Kind::ValueSet, value_set)?;
-                value.get("extension").is_none().then_some(false)
-            }
-            None => coding(value),
-        }
-    }
-
-    fn conforms_to(&self, element: Element<'_>, profile: &str) -> Option<bool> {
-        conforms(self, element, profile)
-    }
-
-    fn subsumes(&self, system: &str, general: &str, special: &str) -> Option<bool> {
-        self.code_system(system)?.subsumes(general, special)
-    }
 }

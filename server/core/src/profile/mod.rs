@@ -5,7 +5,9 @@
 //! `mapping`, and `minValue`/`maxValue` of dates.
 
 mod check;
+mod claims;
 mod discriminator;
+mod facts;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -14,8 +16,8 @@ use crate::fhirpath::Expression;
 use crate::issue::Severity;
 use crate::json::Document;
 
-pub(crate) use check::target_type;
-pub use check::{PROFILES_MAX, check_claims, conforms};
+pub use claims::{PROFILES_MAX, check_claims, conforms};
+pub(crate) use facts::target_type;
 
 /// Longest chain of base profiles; a bound ends circles.
 pub const BASE_DEPTH_MAX: usize = 20;

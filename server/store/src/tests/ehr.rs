@@ -61,7 +61,7 @@ async fn commit(store: &Store, page: EhrPage) -> Result<(), CommitError> {
     done.map(|_| ())
 }
 
-async fn pages_are_kept_whole(database: TestDatabase) {
+async fn pages_are_kept_whole(database: std::sync::Arc<TestDatabase>) {
     let store = database.open().await;
     let mut first = page(200, 1);
     // More than one statement takes, and one record twice.
@@ -110,7 +110,7 @@ async fn pages_are_kept_whole(database: TestDatabase) {
     store.close().await;
 }
 
-async fn small_things_are_kept(database: TestDatabase) {
+async fn small_things_are_kept(database: std::sync::Arc<TestDatabase>) {
     let store = database.open().await;
     store.ehr_put_tenant("north", "a = 1").await.unwrap();
     store.ehr_put_tenant("north", "a = 2").await.unwrap();

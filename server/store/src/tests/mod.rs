@@ -2,6 +2,7 @@
 
 mod ehr;
 mod engine;
+mod feed_state;
 mod loading;
 mod memory;
 mod predicates;

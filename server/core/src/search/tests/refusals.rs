@@ -48,11 +48,7 @@ fn what_is_not_understood_is_an_error_that_says_what_there_is() {
             "`system|code`",
         ),
         ("Condition?code:in=a", K::UNKNOWN_CODES, "not loaded"),
-        (
-            "Condition?code:not-in=a",
-            K::UNKNOWN_CODES,
-            "not loaded",
-        ),
+        ("Condition?code:not-in=a", K::UNKNOWN_CODES, "not loaded"),
         (
             "Observation?subject:Practitioner=1",
             K::UNKNOWN_MODIFIER,
