@@ -21,6 +21,7 @@ use crate::api::Stored;
 use crate::error::StoreError;
 
 pub(crate) use read::find;
+pub(crate) use search::extract;
 pub(crate) use write::{PreparedSeries, SampleWriter};
 
 /// A value of a series.

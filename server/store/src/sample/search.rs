@@ -710,7 +710,7 @@ fn parse(json: &[u8]) -> Result<Document, StoreError> {
     Document::parse(json).map_err(|_| damaged())
 }
 
-fn extract(document: &Document) -> Result<Vec<IndexEntry<'_>>, StoreError> {
+pub(crate) fn extract(document: &Document) -> Result<Vec<IndexEntry<'_>>, StoreError> {
     let context = Context {
         base_urls: &[],
         zone: Zone::UTC,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use conformance::ResourceTypeId;
 use fhir_core::ids::{ResourceId, ResourceKey, VersionId};
-use fhir_core::json::Value;
+use fhir_core::json::{Document, Value};
 use fhir_core::sample::{SampleValue, Shown, Template, id_text};
 use fhir_core::search::predicate::{
     Comparison, DateTest, Direction, Predicate, ReferenceTest, SortBy, SortKeySpec, TokenTest,
@@ -154,15 +154,20 @@ async fn late(database: Arc<TestDatabase>) {
 async fn widened(database: Arc<TestDatabase>) {
     let store = database.open().await;
     add(&store, "a", &[(0, 610), (1, 620), (2, 630)]).await;
+    let first = store.read(&sample_key(0)).await.unwrap().unwrap();
+    let first = Document::parse(&first.json).unwrap();
+    let entries_of_first = crate::sample::extract(&first).unwrap();
     let key = sample_key(1);
     let before = store.read(&key).await.unwrap().unwrap();
+    let document = Document::parse(&before.json).unwrap();
+    let entries = crate::sample::extract(&document).unwrap();
     let change = |expect: ExpectVersion, note: &str| Commit {
         changes: vec![Change {
             key: key.clone(),
             expect,
             action: Action::Put {
                 body: body(&key, note),
-                index: store.prepare(&key, &[], &[]),
+                index: store.prepare(&key, &entries, &[]),
             },
         }],
         ..Commit::default()
@@ -187,12 +192,15 @@ async fn widened(database: Arc<TestDatabase>) {
         add(&store, "a", &[(1, 620), (3, 640)]).await,
         [SampleFate::Other, SampleFate::New]
     );
+    let third = store.read(&sample_key(2)).await.unwrap().unwrap();
+    let third = Document::parse(&third.json).unwrap();
+    let third = crate::sample::extract(&third).unwrap();
     let deleted = Commit {
         changes: vec![Change {
             key: sample_key(2),
             expect,
             action: Action::Delete {
-                index: store.prepare(&sample_key(2), &[], &[]),
+                index: store.prepare(&sample_key(2), &third, &[]),
             },
         }],
         ..Commit::default()
@@ -201,6 +209,31 @@ async fn widened(database: Arc<TestDatabase>) {
     assert!(store.read(&sample_key(2)).await.unwrap().unwrap().deleted);
     assert_eq!(add(&store, "a", &[(2, 630)]).await, [SampleFate::Deleted]);
     store.integrity_check().await.unwrap();
+    // A change that leaves the subject as it was leaves the resource findable by it.
+    let key = sample_key(0);
+    let change = Change {
+        key: key.clone(),
+        expect,
+        action: Action::Put {
+            body: body(&key, "same entries"),
+            index: store.prepare(&key, &entries_of_first, &entries_of_first),
+        },
+    };
+    let commit = Commit {
+        changes: vec![change],
+        ..Commit::default()
+    };
+    store.commit(commit).await.unwrap();
+    assert_eq!(
+        store.read(&key).await.unwrap().unwrap().version,
+        VersionId(2)
+    );
+    let wide = store
+        .search_without_samples(query(of_patient("a")))
+        .await
+        .unwrap();
+    let ids: Vec<ResourceKey> = wide.matches.into_iter().map(|m| m.key).collect();
+    assert_eq!(ids, [key]);
 }
 
 async fn found(database: Arc<TestDatabase>) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use conformance::ResourceTypeId;
 use fhir_core::body::Body;
 use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
 use fhir_core::json::Document;
@@ -300,7 +301,7 @@ impl Transaction<'_> {
         if delta != 0 {
             *self.live.entry(type_number).or_default() += delta;
         }
-        self.write_index(rid, change, is_delete, at)?;
+        self.write_index(rid, change, is_delete)?;
         let now = Current {
             rid,
             version,
@@ -331,6 +332,10 @@ impl Transaction<'_> {
             .bodies
             .pack(class, body.stored_text(), body.gap());
         self.samples.remove(self.db, &stored.key)?;
+        // Its index too, since the change brings only what differs from this version.
+        let entries = sample::extract(&document)?;
+        let t = stored.key.resource_type;
+        let index = self.shared.preparer().prepare(t, &[], &entries);
         self.rid += 1;
         let numbers = [
             Some(self.rid),
@@ -340,14 +345,15 @@ impl Transaction<'_> {
             Some(stored.updated.0),
             Some(packed.flags),
             Some(packed.gap),
-            Some(0),
-            None,
+            Some(index.present),
+            index.at,
         ];
         self.new_rows.push(NewRow {
             numbers,
             id: stored.key.id.as_str().to_owned(),
             body: packed.bytes,
         });
+        self.add_rows(self.rid, t, &index)?;
         Ok(Current {
             rid: self.rid,
             of_sample: None,
@@ -360,7 +366,6 @@ impl Transaction<'_> {
         rid: i64,
         change: &PreparedChange,
         is_delete: bool,
-        at: Option<i64>,
     ) -> Result<(), StoreError> {
         let index = &change.index;
         if !index.remove.is_empty() {
@@ -369,7 +374,17 @@ impl Transaction<'_> {
         if is_delete {
             return Ok(());
         }
-        let t = change.key.resource_type;
+        self.add_rows(rid, change.key.resource_type, index)
+    }
+
+    /// Gathers the index rows of a version.
+    fn add_rows(
+        &mut self,
+        rid: i64,
+        t: ResourceTypeId,
+        index: &crate::index::PreparedIndex,
+    ) -> Result<(), StoreError> {
+        let at = index.at;
         if at.is_none() && self.shared.catalog.core(t).is_some() && !self.shared.has_plain(t) {
             self.plain.push(t.0);
             set_meta(self.db, &format!("{}{}", counter::PLAIN, t.0), 1)?;
