@@ -74,6 +74,7 @@ pub async fn run(
     let (cursors, parameters): (Vec<_>, Vec<_>) = parameters
         .into_iter()
         .partition(|(name, _)| name == CURSOR_PARAMETER);
+    freshen(server, &parameters).await?;
     let own_bases = server.own_bases();
     let mut request = query::parse(
         resource_type,
@@ -179,6 +180,20 @@ async fn ensure_words(
         return Ok(());
     }
     words::ensure(server, &types).await
+}
+
+/// Takes up value sets and code systems written just now, if these parameters ask about codes.
+async fn freshen(server: &Server, parameters: &[(String, String)]) -> Result<(), Problem> {
+    let asks = |name: &str| {
+        name == "_filter"
+            || [":in", ":not-in", ":above", ":below"]
+                .iter()
+                .any(|modifier| name.ends_with(modifier))
+    };
+    if parameters.iter().any(|(name, _)| asks(name)) {
+        server.definitions.fresh(&server.store).await?;
+    }
+    Ok(())
 }
 
 /// What is known now, beyond the definitions of R4.

@@ -577,3 +577,51 @@ fn everything_that_is_claimed_answers() {
         );
     }
 }
+
+/// Spec: <https://hl7.org/fhir/R4/search.html#token>
+/// Verifies: SRS-164
+#[test]
+fn loaded_code_systems_and_value_sets_are_searched_by() {
+    let ground = Ground::start();
+    let mut client = ground.client();
+    put(
+        &mut client,
+        r#"{"resourceType":"CodeSystem","id":"cs","url":"http://example.org/cs","status":"active","content":"complete","hierarchyMeaning":"is-a","concept":[{"code":"animal","concept":[{"code":"dog"},{"code":"cat"}]},{"code":"stone"}]}"#,
+    );
+    put(
+        &mut client,
+        r#"{"resourceType":"ValueSet","id":"vs","url":"http://example.org/vs","status":"active","compose":{"include":[{"system":"http://example.org/cs","concept":[{"code":"cat"},{"code":"stone"}]}]}}"#,
+    );
+    for code in ["animal", "dog", "cat", "stone"] {
+        let body = format!(
+            r#"{{"resourceType":"Observation","id":"{code}","status":"final","code":{{"coding":[{{"system":"http://example.org/cs","code":"{code}"}}]}}}}"#
+        );
+        put(&mut client, &body);
+    }
+    for (search, expected) in [
+        (
+            "code:below=http://example.org/cs%7Canimal",
+            vec!["animal", "cat", "dog"],
+        ),
+        (
+            "code:above=http://example.org/cs%7Ccat",
+            vec!["animal", "cat"],
+        ),
+        ("code:in=http://example.org/vs", vec!["cat", "stone"]),
+        ("code:not-in=http://example.org/vs", vec!["animal", "dog"]),
+        (
+            "_filter=code%20ss%20http://example.org/cs%7Canimal",
+            vec!["animal", "cat", "dog"],
+        ),
+    ] {
+        assert_eq!(
+            query(&mut client, &format!("Observation?{search}")),
+            expected,
+            "{search}"
+        );
+    }
+    let unknown = client
+        .get("/fhir/Observation?code:in=http://example.org/none")
+        .unwrap();
+    assert_eq!(unknown.status, 400, "{}", unknown.text());
+}

@@ -88,6 +88,7 @@ pub async fn resolve_some(
     criteria: &[(String, String)],
     limit: usize,
 ) -> Result<Found, Problem> {
+    super::freshen(server, criteria).await?;
     let own_bases = server.own_bases();
     let predicate = query::parse_condition(
         resource_type,

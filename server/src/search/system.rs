@@ -44,6 +44,7 @@ pub async fn run(
         .filter(|(name, _)| name == "_type")
         .cloned()
         .collect();
+    super::freshen(server, &parameters).await?;
     let own_bases = server.own_bases();
     if let Some(owner) = owner {
         limit_to_compartment(owner, &mut parameters);

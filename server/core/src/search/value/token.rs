@@ -76,8 +76,8 @@ fn members(reading: &Reading<'_>, text: &str) -> Result<Vec<TokenTest>, Problem>
     let url = unescape(text);
     let members = reading.context.codes.expand(&url);
     let members = members.map_err(|why| unknown_codes(reading, "in", &why))?;
-    let test = |(system, code)| {
-        let test = if system == "" {
+    let test = |(system, code): (String, String)| {
+        let test = if system.is_empty() {
             TokenTest::NoSystemCode(code)
         } else {
             TokenTest::SystemCode(system, code)
