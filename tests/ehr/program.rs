@@ -169,6 +169,13 @@ impl Served {
         Self { process, client }
     }
 
+    /// Asks as a page of another site would.
+    fn foreign(&mut self, method: &str, path: &str) -> u16 {
+        let headers = [("sec-fetch-site", "cross-site")];
+        let answer = self.client.request(method, path, &headers, b"");
+        answer.unwrap().status
+    }
+
     fn register(&mut self, toml: &str) {
         let answer = self.client.post("/admin/tenants", toml.as_bytes()).unwrap();
         assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
@@ -391,6 +398,19 @@ fn tenants_of_the_folder_run_on_their_schedule_and_cannot_be_removed() {
         .client
         .post("/admin/tenants", ground.toml("epic", "").as_bytes());
     assert_eq!(again.unwrap().status, 409);
+    for (method, path) in [
+        ("GET", "/admin/tenants"),
+        ("POST", "/admin/tenants"),
+        ("GET", "/admin/tenants/north"),
+        ("DELETE", "/admin/tenants/north"),
+        ("POST", "/admin/tenants/north/run"),
+        ("GET", "/admin/tenants/north/completeness"),
+        ("GET", "/admin/tenants/north/reviews"),
+        ("DELETE", "/admin/tenants/north/reviews/x"),
+        ("GET", "/admin/tenants/north/source?type=Patient&id=x"),
+    ] {
+        assert_eq!(server.foreign(method, path), 403, "{method} {path}");
+    }
     let set = json(&server.client.get("/ehr/jwks.json").unwrap());
     let keys = set.get("keys").and_then(Value::as_array).unwrap();
     assert_eq!(keys.len(), 1);
