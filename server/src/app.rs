@@ -73,7 +73,6 @@ pub struct Server {
     pub messages: crate::messages::Shared,
     /// Search parameters added to the official ones.
     pub custom: Custom,
-    catalogue: Arc<Catalogue>,
     statement: RwLock<Option<Bytes>>,
     /// Bulk exports.
     pub exports: Jobs,
@@ -155,7 +154,6 @@ impl Server {
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             custom: Custom::default(),
-            catalogue: Arc::default(),
             statement: RwLock::default(),
             words_lane: Arc::default(),
             exports: Jobs::new(export_folder(&config)),
@@ -235,7 +233,7 @@ impl Server {
 
     /// What is known of value sets and code systems.
     pub fn codes(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue)
+        self.definitions.current()
     }
 
     /// Whether the server has begun to stop.
