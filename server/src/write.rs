@@ -401,6 +401,10 @@ async fn commit(
         if has_params {
             custom::refresh_soon(&task_server);
         }
+        // What is acknowledged is in force; when reading fails here, the next use reads again.
+        if let Err(problem) = task_server.definitions.fresh(&task_server.store).await {
+            tracing::warn!(%problem, "stored definitions cannot be read yet");
+        }
         Ok::<_, CommitError>(Done {
             written,
             message,

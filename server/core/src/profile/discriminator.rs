@@ -46,11 +46,12 @@ fn decides<'a>(walk: &Walk<'a>, by: &Discriminator, slice: &Node, value: Element
         return profiles.any(|p| Some(p.split('|').next().unwrap_or_default()) == url.as_deref());
     }
     let values = found(walk, &by.path, value);
-    let Some(rules) = rules_at(slice, &by.path) else {
+    let rules = rules_at(slice, &by.path);
+    if rules.is_empty() {
         // The slice says nothing there: it takes whatever has a value.
         return by.kind != DiscriminatorKind::Exists && !values.is_empty();
-    };
-    match by.kind {
+    }
+    rules.iter().any(|rules| match by.kind {
         DiscriminatorKind::Exists => match (rules.min, rules.max) {
             (_, Some(Some(0))) => values.is_empty(),
             (Some(min), _) if min > 0 => !values.is_empty(),
@@ -63,7 +64,7 @@ fn decides<'a>(walk: &Walk<'a>, by: &Discriminator, slice: &Node, value: Element
         DiscriminatorKind::Value | DiscriminatorKind::Profile => {
             values.iter().any(|value| walk.fits(rules, *value))
         }
-    }
+    })
 }
 
 /// A slice named `valueQuantity` without types means its name.
@@ -93,32 +94,45 @@ fn found<'a>(walk: &Walk<'a>, path: &str, value: Element<'a>) -> Vec<Element<'a>
     elements.collect()
 }
 
-/// What the slice demands at the discriminator's path.
-fn rules_at<'n>(slice: &'n Node, path: &str) -> Option<&'n Node> {
-    let mut node = slice;
+/// What the slice demands at the discriminator's path: where slices lie on the way, what they demand, one of which
+/// must fit; else what the elements themselves demand.
+fn rules_at<'n>(slice: &'n Node, path: &str) -> Vec<&'n Node> {
+    let (mut plain, mut sliced): (Vec<&Node>, Vec<&Node>) = (vec![slice], Vec::new());
     for step in path.split('.') {
         let step = step.trim();
         if step == "$this" || step.starts_with("ofType(") || step == "resolve()" {
             continue;
         }
-        if let Some(url) = step
+        let url = step
             .strip_prefix("extension(")
-            .and_then(|s| s.strip_suffix(')'))
-        {
-            let url = url.trim_matches('\'');
-            let extensions = node.child("extension")?;
-            let is_it = |slice: &&Slice| {
-                slice
-                    .node
-                    .types
-                    .iter()
-                    .flat_map(|t| &t.profiles)
-                    .any(|p| p == url)
+            .and_then(|s| s.strip_suffix(')'));
+        let (name, url) = match url {
+            Some(url) => ("extension", Some(url.trim_matches('\''))),
+            None => (step, None),
+        };
+        let children = |nodes: &[&'n Node]| -> Vec<&'n Node> {
+            nodes.iter().filter_map(|node| node.child(name)).collect()
+        };
+        let inner = |nodes: &[&'n Node]| -> Vec<&'n Node> {
+            let slices = nodes
+                .iter()
+                .flat_map(|node| &node.slices)
+                .map(|slice| &slice.node);
+            let is_it = |node: &&Node| {
+                let mut profiles = node.types.iter().flat_map(|t| &t.profiles);
+                url.is_none_or(|url| profiles.any(|profile| profile == url))
             };
-            node = &extensions.slices.iter().find(is_it)?.node;
-            continue;
-        }
-        node = node.child(step)?;
+            slices.filter(is_it).collect()
+        };
+        let (from_plain, from_sliced) = (children(&plain), children(&sliced));
+        sliced = inner(&from_plain);
+        sliced.extend(inner(&from_sliced));
+        sliced.extend(from_sliced);
+        plain = if url.is_some() {
+            Vec::new()
+        } else {
+            from_plain
+        };
     }
-    Some(node)
+    if sliced.is_empty() { plain } else { sliced }
 }

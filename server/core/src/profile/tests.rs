@@ -324,6 +324,19 @@ fn vital_signs_are_built_in() {
     let no_subject = vital("bodyweight", "29463-7", &rate.replace("/min", "kg"))
         .replace(r#""subject":{"reference":"Patient/1"},"#, "");
     assert!(check(&no_subject).contains("Observation.subject"));
+    let pressure = |code: &str| {
+        format!(
+            r#"{{"code":{{"coding":[{{"system":"http://loinc.org","code":"{code}"}}]}},"valueQuantity":{{"value":80,"unit":"mmHg","system":"http://unitsofmeasure.org","code":"mm[Hg]"}}}}"#
+        )
+    };
+    let both = format!(
+        r#","component":[{},{}]"#,
+        pressure("8480-6"),
+        pressure("8462-4")
+    );
+    assert_eq!(check(&vital("bp", "85354-9", &both)), "");
+    let one = format!(r#","component":[{}]"#, pressure("8480-6"));
+    assert!(check(&vital("bp", "85354-9", &one)).contains("DiastolicBP"));
     let late = vital("heartrate", "8867-4", rate).replace("2020-01-02", "2020");
     assert!(check(&late).contains("vs-1"), "{}", check(&late));
 }
