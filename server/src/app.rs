@@ -21,6 +21,7 @@ use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::admin::guard::only_administrators;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
 use crate::config::{Config, ConfigError};
@@ -372,6 +373,7 @@ impl App {
                     cors::around(origins.clone(), request, next)
                 }))
                 .wrap(actix_web::middleware::Compress::default())
+                .wrap(actix_web::middleware::from_fn(only_administrators))
                 .configure(move |urls| routes::configure(urls, state))
         })
         .workers(workers)

@@ -775,11 +775,18 @@ mod tests {
     #[test]
     fn what_is_printed_can_be_read_again_and_hides_passwords() {
         let config = Config {
+            admin_token: Some(Secret("0123456789abcdef".to_owned())),
+            feed: vec![FeedSettings {
+                name: "lab".to_owned(),
+                authorities: [("HILL".to_owned(), "urn:x:hill".to_owned())].into(),
+                ..FeedSettings::default()
+            }],
             database: "postgres://me:secret@db/stoker".to_owned(),
             ..Config::default()
         };
         let text = config.to_toml();
-        assert!(!text.contains("secret"));
+        assert!(!text.contains("secret") && !text.contains("0123456789abcdef"));
+        assert_eq!(parse_file(&text).unwrap().feed, config.feed);
         assert_eq!(
             parse_file(&text).unwrap().database.as_deref(),
             Some("postgres://me:***@db/stoker")

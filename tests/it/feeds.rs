@@ -260,6 +260,20 @@ fn administration_over_the_network_needs_the_token() {
         assert_eq!(answer.status, status, "{authorization}");
         assert!(!answer.text().contains(TOKEN));
     }
+    // Nothing under /admin is open, however its path is spelt.
+    for path in [
+        "/admin/feeds",
+        "/%61dmin/feeds",
+        "/admin/messages",
+        "/admin/tenants",
+        "/admin/quarantine",
+        "/admin/device-tokens",
+        "/admin/nothing",
+    ] {
+        let answer = client.get(path).unwrap();
+        assert_eq!(answer.status, 401, "{path}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
     // A page of another site, shown by a browser on this machine, is refused in open mode.
     let ground = Ground::start();
     let mut client = ground.client();

@@ -4,10 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
-use super::guard::admit;
+use super::guard::{admit, refusal};
 use crate::app::Server;
 use crate::feeds::{FeedSettings, FeedView, Put};
-use crate::http::negotiate::Format;
 use crate::http::reply;
 
 /// Largest settings of a feed, bytes: some thousand names of authorities.
@@ -175,16 +174,6 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
 fn finish(result: Result<HttpResponse, Problem>) -> HttpResponse {
     match result {
         Ok(response) => response,
-        Err(problem) => {
-            let mut response = reply::problem(&problem, Format::Json);
-            if response.status() == StatusCode::UNAUTHORIZED {
-                reply::set(
-                    &mut response,
-                    actix_web::http::header::WWW_AUTHENTICATE,
-                    "Bearer",
-                );
-            }
-            response
-        }
+        Err(problem) => refusal(&problem),
     }
 }

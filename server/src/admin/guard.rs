@@ -3,16 +3,60 @@
 //!
 //! <https://www.rfc-editor.org/rfc/rfc6750#section-2.1>. Left out: roles, and tokens of more than one person.
 
-use actix_web::HttpRequest;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, web};
 use fhir_core::issue::{ErrorKind, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::app::Server;
 use crate::http::call::OPEN_AGENT;
+use crate::http::negotiate::Format;
+use crate::http::reply;
 
 /// What the audit trail names for whoever has the token.
 pub const ADMIN_AGENT: &str = "admin";
+
+/// Stands before every URL under `/admin`, so that none is left open by forgetting to ask. A handler that wants the name
+/// for the audit trail asks [`admit`] as well.
+///
+/// # Errors
+/// Those of the rest of the chain.
+pub async fn only_administrators(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    // The path as the routes see it, escapes decoded: another spelling must not lead around this.
+    let path = request.match_info().as_str();
+    if path == "/admin" || path.starts_with("/admin/") {
+        let server = request.app_data::<web::Data<Server>>();
+        let admitted = match server {
+            Some(server) => admit(server, request.request()).map(|_| ()),
+            None => Err(Problem::new(
+                ErrorKind::UNAVAILABLE,
+                "the server is starting",
+            )),
+        };
+        if let Err(problem) = admitted {
+            return Ok(request.into_response(refusal(&problem)));
+        }
+    }
+    next.call(request)
+        .await
+        .map(ServiceResponse::map_into_boxed_body)
+}
+
+/// The answer to who may not, or whose request failed.
+pub fn refusal(problem: &Problem) -> HttpResponse {
+    let mut response = reply::problem(problem, Format::Json);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        reply::set(&mut response, header::WWW_AUTHENTICATE, "Bearer");
+    }
+    response
+}
 
 /// The name of who asks, for the audit trail.
 ///

@@ -92,8 +92,11 @@ pub(super) fn prepare(server: &Server, settings: &FeedSettings) -> Result<Prepar
             .map_err(|errors| format!("`mappings` {}: {errors}", folder.display())),
         None => Library::embedded().map_err(|errors| errors.to_string()),
     };
+    let pipeline = Pipeline::new(feed, library?);
+    // Messages of a feed are also read while it does not run: for replays and previews.
+    server.messages.register(pipeline.clone())?;
     Ok(Prepared {
-        pipeline: Pipeline::new(feed, library?),
+        pipeline,
         tls: settings.tls().as_ref().map(Acceptor::new).transpose()?,
     })
 }
@@ -108,7 +111,6 @@ pub(super) async fn launch(
     counters: &Arc<Counters>,
 ) -> Result<Launched, String> {
     let Prepared { pipeline, tls } = prepare(server, settings)?;
-    server.messages.register(pipeline.clone())?;
     let gateway = ServerGateway::new(Arc::clone(server));
     let (limits, surroundings) = (settings.limits(), surroundings(server));
     let counters = Arc::clone(counters);

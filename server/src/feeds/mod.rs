@@ -90,6 +90,7 @@ impl Feeds {
             let name = settings.name.clone();
             let counters = Arc::default();
             let state = if is_paused(&name) {
+                launch::prepare(server, &settings).map_err(|e| format!("feed `{name}`: {e}"))?;
                 State::Paused
             } else {
                 let launched = launch::launch(server, &settings, &counters).await;
@@ -123,7 +124,10 @@ impl Feeds {
             let checked = read.and_then(|()| settings.check(server.config.insecure_open));
             let state = match checked {
                 Err(reason) => State::Failed(reason),
-                Ok(()) if row.paused => State::Paused,
+                Ok(()) if row.paused => match launch::prepare(server, &settings) {
+                    Ok(_) => State::Paused,
+                    Err(reason) => State::Failed(reason),
+                },
                 Ok(()) => match launch::launch(server, &settings, &counters).await {
                     Ok(launched) => State::Running(launched),
                     Err(reason) => State::Failed(reason),
