@@ -70,7 +70,7 @@ pub(super) fn passing(
             }))
         }
         (_, "exists") => Ok(of_concepts(&|concept| {
-            (!values_of(concept, &property).is_empty()) == (value == "true")
+            values_of(concept, &property).is_empty() != (value == "true")
         })),
         _ => unsupported(),
     }

@@ -114,7 +114,7 @@ fn is_harmless(tag: &BytesStart<'_>) -> bool {
                 let key = attribute.key.as_ref().to_ascii_lowercase();
                 let value = attribute.value.to_ascii_lowercase();
                 let runs = value.trim_ascii_start().starts_with("javascript:");
-                !key.starts_with("on") && !(matches!(key.as_str(), "href" | "src") && runs)
+                !(key.starts_with("on") || matches!(key.as_str(), "href" | "src") && runs)
             })
         })
 }

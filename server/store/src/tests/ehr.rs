@@ -61,6 +61,12 @@ async fn commit(store: &Store, page: EhrPage) -> Result<(), CommitError> {
     done.map(|_| ())
 }
 
+both_engines! {
+    /// Verifies: SRS-200, RC-200
+    pages_of_ehr_walks_are_kept_whole => pages_are_kept_whole;
+    what_belongs_to_ehr_tenants_is_kept => small_things_are_kept;
+}
+
 async fn pages_are_kept_whole(database: std::sync::Arc<TestDatabase>) {
     let store = database.open().await;
     let mut first = page(200, 1);
@@ -161,10 +167,4 @@ async fn small_things_are_kept(database: std::sync::Arc<TestDatabase>) {
     assert!(store.ehr_close_review(key(9)).await.unwrap());
     assert!(store.ehr_reviews("north").await.unwrap().is_empty());
     store.close().await;
-}
-
-both_engines! {
-    /// Verifies: SRS-200, RC-200
-    pages_of_ehr_walks_are_kept_whole => pages_are_kept_whole;
-    what_belongs_to_ehr_tenants_is_kept => small_things_are_kept;
 }
