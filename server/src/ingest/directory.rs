@@ -36,11 +36,14 @@ const STATEMENTS_MAX: usize = 1_000;
 /// A device and its periods; `None` when no Device has the identifier.
 type Entry = Option<Arc<(DeviceRecord, Vec<Association>)>>;
 
+/// What is known of each identifier, by system and value.
+type Entries = HashMap<(String, String), Entry>;
+
 /// Devices looked up before, until one of the resources they came from changes.
 #[derive(Debug, Default)]
 pub struct DirectoryCache {
     generation: AtomicU64,
-    known: Mutex<(u64, HashMap<(String, String), Entry>)>,
+    known: Mutex<(u64, Entries)>,
 }
 
 impl DirectoryCache {

@@ -222,7 +222,7 @@ fn message(number: u64, patients: u64) -> String {
         patient % 80 + 10,
         patient % 9 + 1,
         patient % 9,
-        if patient % 2 == 0 { "F" } else { "M" },
+        if patient.is_multiple_of(2) { "F" } else { "M" },
         patient % 200 + 1,
     );
     let pv1 = format!(
@@ -230,7 +230,7 @@ fn message(number: u64, patients: u64) -> String {
         patient % 20,
         patient % 40
     );
-    if number % ADMISSION_EVERY == 0 {
+    if number.is_multiple_of(ADMISSION_EVERY) {
         return format!(
             "MSH|^~\\&|ADT|BENCH|STOKER|TEST|{time}||ADT^A08^ADT_A01|A{number}|P|2.5.1|||||||UNICODE UTF-8\rEVN|A08|{time}\r{pid}{pv1}\
              NK1|1|Relative{patient}^Rita|SPO^Spouse^HL70063|{patient} Example Street^^Sampletown^^12345|^PRN^PH^^49^555^1111\r"

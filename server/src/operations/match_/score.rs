@@ -136,11 +136,7 @@ impl Person {
         judge(share(&self.givens, &other.givens), GIVEN);
         judge(agree(&self.gender, &other.gender), GENDER);
         judge(share(&self.contacts, &other.contacts), CONTACT);
-        let hundredths = if possible == 0 {
-            0
-        } else {
-            points * 100 / possible
-        };
+        let hundredths = (points * 100).checked_div(possible).unwrap_or(0);
         let contradicts = birth_date == Some(false) || family == Some(false);
         let supports = birth_date == Some(true) || family == Some(true);
         let grade = match identifier {

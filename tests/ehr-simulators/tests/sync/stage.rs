@@ -54,15 +54,6 @@ impl Stage {
         Self::with(vendor, World::synthetic(vendor, people, rows), "", 0).await
     }
 
-    /// With a page size of its own.
-    pub async fn sized(vendor: Vendor, people: u64, rows: u64, page_size: u32) -> Self {
-        let mut stage = Self::open(vendor, people, rows).await;
-        let mut tenant = (*stage.tenant).clone();
-        tenant.profile.page_size = page_size;
-        stage.tenant = Arc::new(tenant);
-        stage
-    }
-
     /// `skew_s` is how far our clock is behind the source's.
     pub async fn with(vendor: Vendor, world: World, extra: &str, skew_s: i64) -> Self {
         let keys = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! How fast a first copy goes, printed: set `EHR_THROUGHPUT=people,rows`.
 
+use std::sync::Arc;
+
 use std::time::Instant;
 
 use ehr_simulators::Vendor;
@@ -14,7 +16,10 @@ async fn first_copy_of_many_rows() {
     let (people, rows) = size.split_once(',').unwrap();
     let (people, rows) = (people.parse().unwrap(), rows.parse().unwrap());
     for vendor in [Vendor::Epic, Vendor::Oracle] {
-        let stage = Stage::sized(vendor, people, rows, 200).await;
+        let mut stage = Stage::open(vendor, people, rows).await;
+        let mut tenant = (*stage.tenant).clone();
+        tenant.profile.page_size = 200;
+        stage.tenant = Arc::new(tenant);
         let start = Instant::now();
         let report = stage.run().await;
         let first = start.elapsed();
