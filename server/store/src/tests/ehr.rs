@@ -22,7 +22,7 @@ fn record(number: u8, hash: &str) -> EhrRecord {
         source: format!("source-{number}\0"),
         local: format!("local-{number}"),
         hash: hash.to_owned(),
-        updated: (number % 2 == 0).then_some(Instant(5)),
+        updated: number.is_multiple_of(2).then_some(Instant(5)),
         version: None,
         rules: "1".to_owned(),
         masked: number == 3,
