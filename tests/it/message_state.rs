@@ -312,7 +312,9 @@ fn identifiers_of_two_patients_are_not_guessed_about() {
 #[test]
 fn the_log_finds_shows_replays_and_traces_messages() {
     let ground = Ground::start();
-    let good = result("log-1", "20260102120000+0000", "LOG-1", "L-1", "F", "4.50");
+    // A segment of the sender's own, which no mapping reads.
+    let good = result("log-1", "20260102120000+0000", "LOG-1", "L-1", "F", "4.50")
+        + "ZZZ|1|what no mapping reads\r";
     send(&ground, std::slice::from_ref(&good));
     let listed = messages(&ground, "patient=LOG-1");
     assert_eq!(listed.len(), 1);

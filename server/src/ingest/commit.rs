@@ -92,6 +92,13 @@ async fn store(
             *to = from.clone();
         }
     }
+    // The first message says that its samples were not taken; they are now.
+    if let (Ok(id), None) = (taken.message_id.parse(), &second.0.refused) {
+        let by = second.0.message_id.parse().ok();
+        let now = (server.clock)();
+        let ended = server.store.end_quarantine(id, now, "replayed", by).await;
+        ended.map_err(|error| IntakeError::Unavailable(error.to_string()))?;
+    }
     Ok(taken)
 }
 
