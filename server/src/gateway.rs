@@ -172,7 +172,6 @@ impl ServerGateway {
             drafts,
             expects: Vec::new(),
             message: Some(message),
-            ..Plan::default()
         })
     }
 

@@ -33,6 +33,9 @@ const DEVICES_MAX: usize = 100_000;
 /// Statements of one device at most; a device changes hands now and then, not by the minute.
 const STATEMENTS_MAX: usize = 1_000;
 
+/// Devices by system and identifier.
+type Known = HashMap<(String, String), Entry>;
+
 /// A device and its periods; `None` when no Device has the identifier.
 type Entry = Option<Arc<(DeviceRecord, Vec<Association>)>>;
 
@@ -40,7 +43,7 @@ type Entry = Option<Arc<(DeviceRecord, Vec<Association>)>>;
 #[derive(Debug, Default)]
 pub struct DirectoryCache {
     generation: AtomicU64,
-    known: Mutex<(u64, HashMap<(String, String), Entry>)>,
+    known: Mutex<(u64, Known)>,
 }
 
 impl DirectoryCache {
