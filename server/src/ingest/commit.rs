@@ -17,7 +17,7 @@ use fhir_store::{Bookkeeping, MessageState, NarrowSample, SampleFate, SeriesSamp
 
 use super::directory;
 use super::plan::{Planned, deleted_here, not_stored, plan};
-use crate::app::Server;
+use crate::app::{Server, store_problem};
 use crate::gateway;
 use crate::interaction::Interaction;
 use crate::metrics::MessageOutcome;
@@ -86,20 +86,33 @@ async fn store(
     }
     let dense = Dense::Resources;
     let second = store_as(server, &ingest, &payload, reason, dense, Some(&refused)).await?;
+    if second.0.refused.is_none() && !second.0.results.iter().any(waits) {
+        // What the first half of the replay could not take, the second has taken.
+        end_quarantine(server, &taken, &second.0).await?;
+    }
     for index in refused {
         if let (Some(to), Some(from)) = (taken.results.get_mut(index), second.0.results.get(index))
         {
             *to = from.clone();
         }
     }
-    // The first message says that its samples were not taken; they are now.
-    if let (Ok(id), None) = (taken.message_id.parse(), &second.0.refused) {
-        let by = second.0.message_id.parse().ok();
-        let now = (server.clock)();
-        let ended = server.store.end_quarantine(id, now, "replayed", by).await;
-        ended.map_err(|error| IntakeError::Unavailable(error.to_string()))?;
-    }
     Ok(taken)
+}
+
+async fn end_quarantine(
+    server: &Arc<Server>,
+    first: &Taken,
+    second: &Taken,
+) -> Result<(), IntakeError> {
+    let Ok(message) = first.message_id.parse() else {
+        return Ok(());
+    };
+    let (now, by) = ((server.clock)(), second.message_id.parse().ok());
+    let ended = server.store.end_quarantine(message, now, "replayed", by);
+    ended
+        .await
+        .map(|_| ())
+        .map_err(|error| not_stored(&store_problem(&error)))
 }
 
 /// Stores a payload with dense measures going where told. `only`: the results whose resources are wanted. Answers also

@@ -33,17 +33,17 @@ const DEVICES_MAX: usize = 100_000;
 /// Statements of one device at most; a device changes hands now and then, not by the minute.
 const STATEMENTS_MAX: usize = 1_000;
 
+/// Devices by system and identifier.
+type Known = HashMap<(String, String), Entry>;
+
 /// A device and its periods; `None` when no Device has the identifier.
 type Entry = Option<Arc<(DeviceRecord, Vec<Association>)>>;
-
-/// What is known of each identifier, by system and value.
-type Entries = HashMap<(String, String), Entry>;
 
 /// Devices looked up before, until one of the resources they came from changes.
 #[derive(Debug, Default)]
 pub struct DirectoryCache {
     generation: AtomicU64,
-    known: Mutex<(u64, Entries)>,
+    known: Mutex<(u64, Known)>,
 }
 
 impl DirectoryCache {

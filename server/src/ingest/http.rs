@@ -28,6 +28,8 @@ use crate::http::reply;
 const RESULTS_MAX: usize = 10_000;
 /// Parts of one upload at most: 64 GiB of an export.
 const PARTS_MAX: usize = 65_536;
+/// Bytes of a refused body that are read away to keep the connection; a longer one is cheaper to cut off.
+const DISCARD_BYTES_MAX: usize = 64 * 1024;
 
 /// What became of an upload so far.
 #[derive(Default)]
@@ -63,17 +65,37 @@ pub async fn handle(
     path: web::Path<String>,
     payload: web::Payload,
 ) -> HttpResponse {
-    match run(&server.into_inner(), &request, &path, payload.into_inner()).await {
+    let mut payload = payload.into_inner();
+    match run(&server.into_inner(), &request, &path, &mut payload).await {
         Ok(response) => response,
-        Err(problem) => reply::problem(&problem, Format::Json),
+        Err(problem) => {
+            let mut response = reply::problem(&problem, Format::Json);
+            if !discard(&mut payload).await {
+                let close = actix_web::http::ConnectionType::Close;
+                response.head_mut().set_connection_type(close);
+            }
+            response
+        }
     }
+}
+
+/// Reads the rest of a short body away, so that the connection can be used again; answers whether it could.
+async fn discard(payload: &mut actix_web::dev::Payload) -> bool {
+    let mut bytes = 0;
+    while let Some(chunk) = payload.next().await {
+        bytes += chunk.map_or(DISCARD_BYTES_MAX, |chunk| chunk.len());
+        if bytes >= DISCARD_BYTES_MAX {
+            return false;
+        }
+    }
+    true
 }
 
 async fn run(
     server: &Arc<Server>,
     request: &HttpRequest,
     source: &str,
-    payload: actix_web::dev::Payload,
+    payload: &mut actix_web::dev::Payload,
 ) -> Result<HttpResponse, Problem> {
     let token = token::device_of(server, request).await?;
     let ingest = source_of(server, source)?;
@@ -114,7 +136,7 @@ async fn receive(
     ingest: &Arc<Ingest>,
     template: Payload,
     request: &HttpRequest,
-    payload: actix_web::dev::Payload,
+    payload: &mut actix_web::dev::Payload,
 ) -> Result<Report, Problem> {
     let mut report = Report::default();
     let mut unpack = Unpack::default();
