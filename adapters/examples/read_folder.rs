@@ -1,6 +1,8 @@
 //! Reads every `*.hl7` file below the folder in `HL7_FOLDER` and says what became of each message, and how fast.
 //!
-//! `HL7_FOLDER=folder cargo run --release -p adapters --example read_folder [-- verbose]`
+//! `HL7_FOLDER=folder cargo run --release -p adapters --example read_folder [-- verbose untimed keep]`
+//! With `HL7_TABLE=report.tsv` a table is written: file, message type, outcome, resources by type, actions, issues, unread
+//! places. With `HL7_MAPPINGS=folder` an operator's mappings are used; with `HL7_BUNDLES=folder` the resources are written.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,20 +34,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .into(),
         ..FeedSettings::default()
     };
-    let pipeline = Pipeline::new(
-        Feed::new(&settings)?,
-        Library::embedded().map_err(|e| e.to_string())?,
-    );
+    let mut settings = settings;
+    if std::env::args().any(|a| a == "keep") {
+        let keep = ("unidentified".to_owned(), "keep".to_owned());
+        settings.mapping.extend([keep]);
+    }
+    let library = match std::env::var("HL7_MAPPINGS") {
+        Ok(folder) => Library::load(Path::new(&folder)),
+        Err(_) => Library::embedded(),
+    };
+    let library = library.map_err(|e| e.to_string())?;
+    let pipeline = Pipeline::new(Feed::new(&settings)?, library);
+    let bundles = std::env::var("HL7_BUNDLES").ok();
+    let mut table = String::from(HEAD);
     let mut totals: BTreeMap<String, usize> = BTreeMap::new();
     let mut messages = Vec::new();
     for path in &files {
         let bytes = Bytes::from(std::fs::read(path)?);
-        for place in split(&bytes).messages {
+        for (number, place) in split(&bytes).messages.into_iter().enumerate() {
             let raw = bytes.slice(place);
             let reading = pipeline.read(raw.clone());
             let verdict = verdict(&reading.intake);
+            let name = path.strip_prefix(&folder)?.display().to_string();
+            row(&mut table, &name, number + 1, &verdict, &reading.intake);
+            if let Some(folder) = &bundles {
+                let file = format!("{}.{}.json", name.replace('/', "_"), number + 1);
+                std::fs::write(Path::new(folder).join(file), bundle(&reading.intake))?;
+            }
             if verbose {
-                println!("{}\t{}", path.strip_prefix(&folder)?.display(), verdict);
+                println!("{name}\t{verdict}");
                 for issue in &reading.intake.issues {
                     println!("\t{issue}");
                 }
@@ -57,8 +74,80 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (verdict, count) in &totals {
         println!("{count:6}  {verdict}");
     }
-    time(&pipeline, &messages);
+    if let Ok(path) = std::env::var("HL7_TABLE") {
+        std::fs::write(path, table)?;
+    }
+    if !std::env::args().any(|a| a == "untimed") {
+        time(&pipeline, &messages);
+    }
     Ok(())
+}
+
+const HEAD: &str =
+    "file\tnumber\ttype\toutcome\tresources\tactions\tissues\tunread count\tunread\n";
+
+/// One line of the table.
+fn row(table: &mut String, file: &str, number: usize, verdict: &str, intake: &Intake) {
+    let counted = |names: Vec<String>| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        let cells = counts.iter().map(|(name, count)| match count {
+            1 => name.clone(),
+            count => format!("{name}={count}"),
+        });
+        cells.collect::<Vec<_>>().join(" ")
+    };
+    let resources = intake.resources.iter();
+    let resources = counted(
+        resources
+            .map(|r| r.identity.resource_type.to_string())
+            .collect(),
+    );
+    let actions = counted(
+        intake
+            .actions
+            .iter()
+            .map(|a| a.kind.as_str().to_owned())
+            .collect(),
+    );
+    let issues = counted(intake.issues.iter().map(|i| i.code.to_string()).collect());
+    // Fields tell more than places here: PID-10 of all repetitions is one gap.
+    let field = |position: &mappings::Position| {
+        let text = position.to_string();
+        let (segment, rest) = text.split_once('-').unwrap_or((&text, ""));
+        let segment = segment.split('[').next().unwrap_or_default();
+        let field = rest.split(['[', '.']).next().unwrap_or_default();
+        format!("{segment}-{field}")
+    };
+    let unread = counted(intake.unread.iter().map(field).collect());
+    let cells = [
+        file,
+        &number.to_string(),
+        &intake.message_type,
+        verdict,
+        &resources,
+        &actions,
+        &issues,
+        &intake.unread_count.to_string(),
+        &unread,
+    ];
+    table.push_str(&cells.map(|c| c.replace(['\t', '\n', '\r'], " ")).join("\t"));
+    table.push('\n');
+}
+
+/// The resources as one JSON array.
+fn bundle(intake: &Intake) -> Vec<u8> {
+    let mut bytes = b"[".to_vec();
+    for (index, resource) in intake.resources.iter().enumerate() {
+        if index > 0 {
+            bytes.extend_from_slice(b",\n");
+        }
+        bytes.extend(resource.value.to_bytes());
+    }
+    bytes.push(b']');
+    bytes
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

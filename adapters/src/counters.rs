@@ -1,6 +1,7 @@
 //! What an adapter counts, for metrics. Numbers only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::port::AckCode;
 
@@ -9,10 +10,16 @@ use crate::port::AckCode;
 pub struct Counters {
     /// Connections accepted.
     pub connections: AtomicU64,
+    /// Connections refused: an address that is not allowed, or no TLS.
+    pub connections_refused: AtomicU64,
     /// Connections open now.
     pub connections_open: AtomicU64,
     /// Messages received in whole frames.
     pub received: AtomicU64,
+    /// Bytes of those messages.
+    pub received_bytes: AtomicU64,
+    /// When the last message was received, seconds since 1970; 0 for never.
+    pub last_received_s: AtomicU64,
     /// Messages answered AA.
     pub accepted: AtomicU64,
     /// Messages answered AE; kept.
@@ -30,6 +37,11 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn heard(&self, now: SystemTime) {
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        self.last_received_s.store(seconds, Ordering::Relaxed);
+    }
+
     pub(crate) fn answered(&self, code: AckCode) {
         let counter = match code {
             AckCode::Accept => &self.accepted,

@@ -5,17 +5,28 @@
 //!
 //! Left out on purpose: storage, HTTP and validation. They lie behind [`Gateway`], which the server implements.
 
+pub mod acknowledge;
+mod answer_file;
+pub mod batch_file;
 mod connection;
 mod counters;
+pub mod exchange;
 pub mod feed;
+mod file_run;
+pub mod folder;
 pub mod hl7v2;
+pub mod http_client;
 mod issue;
+mod lane;
 pub mod listener;
 pub mod mllp;
+pub mod network;
 pub mod pipeline;
 mod port;
 pub mod send;
+mod shared;
 mod stop;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

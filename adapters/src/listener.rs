@@ -1,9 +1,9 @@
-//! The MLLP adapter: listens on TCP, bounds connections, stops without losing or cutting an answer.
+//! The MLLP adapter: listens on TCP or TLS, bounds connections, stops without losing or cutting an answer.
 //!
 //! HL7 v2 transport: see [`crate::mllp`]. When all connections are taken new ones wait in the system's queue, and
 //! while messages are under way nothing is read: senders feel back-pressure, the server's memory does not grow.
 //!
-//! Left out on purpose: TLS. Put a TLS terminating proxy in front, or listen on a private network.
+//! Left out on purpose: who a client certificate names. It must be signed by the feed's authority; that is all.
 
 use std::fmt;
 use std::future::Future;
@@ -15,17 +15,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::connection::{Shared, serve};
+use crate::connection::serve;
 use crate::counters::{Counters, add};
 use crate::hl7v2::datetime::Dtm;
 use crate::mllp::FRAME_BYTES_MAX;
+use crate::network::{Network, is_allowed};
 use crate::pipeline::Pipeline;
 use crate::port::{Adapter, Gateway, Running};
+use crate::shared::Shared;
 use crate::stop::Stop;
+use crate::tls::Acceptor;
 
 /// Messages of one connection under way at once. Original mode senders wait for each answer, so 1 is the usual; 16
 /// lets a pipelining sender fill one group commit.
@@ -34,6 +37,8 @@ pub const WINDOW: usize = 16;
 pub const CONNECTIONS_MAX: usize = 256;
 /// Messages of all connections committing at once: enough to fill group commits, less than the store's queue.
 pub const COMMITS_MAX: usize = 256;
+/// Large messages received at once; the others wait, so that the memory of a feed stays bounded.
+pub const LARGE_FRAMES_MAX: usize = 4;
 /// Seconds of silence between frames before a connection is closed: senders keep connections open all day.
 pub const IDLE_TIMEOUT_S: u64 = 24 * 60 * 60;
 /// Seconds of silence inside a frame, or of an answer not taken, before the connection is closed.
@@ -57,6 +62,10 @@ pub struct Settings {
     pub window: usize,
     /// Messages of all connections committing at once.
     pub commits_max: usize,
+    /// Large messages received at once.
+    pub large_frames_max: usize,
+    /// Who may connect; everybody when empty.
+    pub allow: Vec<Network>,
     /// Seconds of silence between frames before a connection is closed.
     pub idle_timeout_s: u64,
     /// Seconds of silence inside a frame before a connection is closed.
@@ -73,6 +82,8 @@ impl Default for Settings {
             connections_max: CONNECTIONS_MAX,
             window: WINDOW,
             commits_max: COMMITS_MAX,
+            large_frames_max: LARGE_FRAMES_MAX,
+            allow: Vec::new(),
             idle_timeout_s: IDLE_TIMEOUT_S,
             frame_timeout_s: FRAME_TIMEOUT_S,
             stop_timeout_s: STOP_TIMEOUT_S,
@@ -109,6 +120,7 @@ pub struct Mllp {
     pipeline: Pipeline,
     surroundings: Surroundings,
     counters: Arc<Counters>,
+    tls: Option<Acceptor>,
 }
 
 impl Mllp {
@@ -119,6 +131,22 @@ impl Mllp {
             pipeline,
             surroundings,
             counters: Arc::default(),
+            tls: None,
+        }
+    }
+
+    /// The same, counting on where another one of the same feed has ended.
+    #[must_use]
+    pub fn with_counters(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+
+    /// The same with TLS.
+    #[must_use]
+    pub fn with_tls(self, acceptor: Acceptor) -> Self {
+        Self {
+            tls: Some(acceptor),
+            ..self
         }
     }
 
@@ -141,24 +169,22 @@ impl Adapter for Mllp {
         Box::pin(async move {
             let listener = TcpListener::bind(self.settings.address).await?;
             let address = Some(listener.local_addr()?);
-            let commits = Arc::new(Semaphore::new(self.settings.commits_max.max(1)));
-            let shared = Arc::new(Shared {
-                settings: self.settings,
-                pipeline: Arc::new(self.pipeline),
+            let shared = Shared::new(
+                self.settings,
+                Arc::new(self.pipeline),
                 gateway,
-                surroundings: self.surroundings,
-                counters: self.counters,
-                commits,
-            });
+                self.surroundings,
+                self.counters,
+            );
             Ok(Running {
                 address,
-                finished: tokio::spawn(accept(listener, shared, stop)),
+                finished: tokio::spawn(accept(listener, self.tls, shared, stop)),
             })
         })
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
+async fn accept(listener: TcpListener, tls: Option<Acceptor>, shared: Arc<Shared>, mut stop: Stop) {
     let places = Arc::new(Semaphore::new(shared.settings.connections_max.max(1)));
     let mut connections = JoinSet::new();
     while !stop.is_asked() {
@@ -177,14 +203,16 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
+            Ok((_, peer)) if !is_allowed(&shared.settings.allow, peer.ip()) => {
+                add(&shared.counters.connections_refused, 1);
+                tracing::warn!(%peer, "a connection was refused: its address is not in `allow`");
+            }
             Ok((stream, _)) => {
-                // Answers are short and waited for; holding them back for fuller packets only costs time.
-                let _ = stream.set_nodelay(true);
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                let (tls, shared, stop) = (tls.clone(), Arc::clone(&shared), stop.clone());
                 connections.spawn(async move {
                     add(&shared.counters.connections, 1);
                     let _open = OpenConnection::new(Arc::clone(&shared.counters));
-                    serve(stream, shared, stop).await;
+                    greet(stream, tls, shared, stop).await;
                     drop(place);
                 });
             }
@@ -199,6 +227,32 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop: Stop) {
             open,
             "connections did not finish in time and were closed; their senders send again"
         );
+    }
+}
+
+/// Makes the connection secure where it has to be, and serves it.
+async fn greet(stream: TcpStream, tls: Option<Acceptor>, shared: Arc<Shared>, mut stop: Stop) {
+    // Answers are short and waited for; holding them back for fuller packets only costs time.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return serve(stream, shared, stop).await;
+    };
+    let patience = Duration::from_secs(shared.settings.frame_timeout_s);
+    let accepted = tokio::select! {
+        biased;
+        () = stop.asked() => return,
+        accepted = tokio::time::timeout(patience, tls.accept(stream)) => accepted,
+    };
+    match accepted {
+        Ok(Ok(stream)) => serve(stream, shared, stop).await,
+        Ok(Err(error)) => {
+            add(&shared.counters.connections_refused, 1);
+            tracing::warn!(%error, "a connection was refused: TLS failed");
+        }
+        Err(_) => {
+            add(&shared.counters.connections_refused, 1);
+            tracing::warn!("a connection was refused: TLS was not begun in time");
+        }
     }
 }
 

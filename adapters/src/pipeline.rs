@@ -1,4 +1,4 @@
-//! One HL7 v2 message from bytes to what the gateway takes, and from the gateway's answer to an acknowledgement.
+//! One HL7 v2 message from bytes to what the gateway takes.
 //!
 //! HL7 v2 chapter 2, "Message processing rules". The steps: character set, segments, fields, second opinion, header
 //! rules, mapping. The first that fails decides; whatever happens, the raw message goes to the gateway.
@@ -9,10 +9,10 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use fhir_core::json::Value;
-use mappings::{Library, MapError, Mapping, Produced, Select, SourceTree};
+use mappings::{Action, Identity, Library, MapError, Mapping, Produced, Select, SourceTree};
 
+pub use crate::acknowledge::{Answer, Envelope};
 use crate::feed::Feed;
-use crate::hl7v2::ack::Reply;
 use crate::hl7v2::charset::{self, Charset};
 use crate::hl7v2::datetime::Dtm;
 use crate::hl7v2::guard;
@@ -21,7 +21,7 @@ use crate::hl7v2::normalise::normalise;
 use crate::hl7v2::structure::{self, MessageType};
 use crate::hl7v2::tokenize::{Message, tokenize};
 use crate::issue::{Issue, Severity};
-use crate::port::{AckCode, DedupeKey, Disposition, Intake, IntakeError, Outcome, Receipt};
+use crate::port::{AckCode, DedupeKey, Disposition, Intake};
 
 /// The media type of HL7 v2 in its delimited form.
 pub const MEDIA_TYPE: &str = "x-application/hl7-v2+er7";
@@ -46,29 +46,6 @@ pub struct Reading {
     pub keys: HashSet<String>,
 }
 
-/// What an acknowledgement needs of its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    header: Option<Header>,
-    charset: Charset,
-    /// An acknowledgement is never acknowledged, or two systems would talk for ever.
-    silent: bool,
-}
-
-/// What goes back to the sender.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The message is durably kept; this says what became of it.
-    Kept {
-        /// AA, AE or AR.
-        code: AckCode,
-        /// Without framing; `None` for a message that must not be answered.
-        bytes: Option<Vec<u8>>,
-    },
-    /// Nothing was stored; the sender must send again, and first this message.
-    NotStored(Vec<u8>),
-}
-
 /// What was learnt before a message had to be refused, or all of it.
 #[derive(Default)]
 struct Found {
@@ -77,8 +54,10 @@ struct Found {
     issues: Vec<Issue>,
     mapping: Option<String>,
     resources: Vec<Produced>,
+    actions: Vec<Action>,
     unread: Vec<mappings::Position>,
     unread_count: usize,
+    source: Option<SourceTree>,
 }
 
 impl Pipeline {
@@ -87,12 +66,34 @@ impl Pipeline {
         Self { feed, library }
     }
 
+    /// The settings it reads by.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Reads a message that must be refused for a reason outside of itself; it is kept with that reason. It is not
+    /// recognised when it comes again, since the reason may be gone then.
+    pub fn refuse(&self, raw: Bytes, code: AckCode, reason: Issue) -> Reading {
+        let mut reading = self.read(raw);
+        reading.keys.clear();
+        reading.intake.resources.clear();
+        reading.intake.actions.clear();
+        reading.intake.dedupe.control_id.clear();
+        reading.intake.issues.push(reason.clone());
+        reading.intake.disposition = Disposition::Refuse { code, reason };
+        reading
+    }
+
     /// Reads and maps one message. Total: any bytes give something to keep.
     pub fn read(&self, raw: Bytes) -> Reading {
+        self.read_with_source(raw).0
+    }
+
+    /// The same, with the source tree that the lineage of the resources points into; `None` when it was never built.
+    pub fn read_with_source(&self, raw: Bytes) -> (Reading, Option<SourceTree>) {
         let mut found = Found::default();
         let refused = self.steps(&raw, &mut found).err();
         let header = found.header.or_else(|| Header::probe(&raw));
-        let silent = header.as_ref().is_some_and(|h| h.component(9, 1) == "ACK");
         let disposition = match refused {
             None => Disposition::Process,
             Some((code, reason)) => {
@@ -112,22 +113,28 @@ impl Pipeline {
             raw,
             mapping: found.mapping,
             resources: found.resources,
+            actions: found.actions,
             issues: found.issues,
             unread: found.unread,
             unread_count: found.unread_count,
             disposition,
         };
-        let keys = intake.resources.iter().filter_map(key).collect();
-        let envelope = Envelope {
-            header,
-            charset: found.charset.unwrap_or(Charset::UTF_8),
-            silent,
-        };
-        Reading {
+        // Entries of directories are only created; messages of many patients name the same ones.
+        let owned = intake.resources.iter().filter(|produced| !produced.shared);
+        let mut keys: HashSet<String> = owned.filter_map(key).collect();
+        for action in &intake.actions {
+            let parties = [&action.what, &action.from].into_iter().flatten();
+            keys.extend(parties.chain([&action.into]).map(Identity::reference));
+        }
+        let charset = found.charset.unwrap_or(Charset::UTF_8);
+        let is_understood = intake.mapping.is_some();
+        let envelope = Envelope::new(header, charset, self.feed.acknowledge, is_understood);
+        let reading = Reading {
             intake,
             envelope,
             keys,
-        }
+        };
+        (reading, found.source)
     }
 
     fn steps(&self, raw: &[u8], found: &mut Found) -> Result<(), (AckCode, Issue)> {
@@ -156,6 +163,9 @@ impl Pipeline {
             &mut found.issues,
         );
         let source = SourceTree::Hl7v2(tree);
+        self.feed
+            .intolerable(&found.issues)
+            .map_or(Ok(()), |issue| Err(error(issue)))?;
         let output = mapping
             .run(&source, &self.feed.context)
             .map_err(|e| error(unmappable(&e)))?;
@@ -165,6 +175,8 @@ impl Pipeline {
         unread.truncate(UNREAD_MAX);
         found.unread = unread;
         found.resources = output.resources;
+        found.actions = output.actions;
+        found.source = Some(source);
         Ok(())
     }
 
@@ -206,7 +218,9 @@ impl Pipeline {
             .any(|id| id == processing_id)
         {
             let taken = self.feed.processing_ids.join(", ");
-            let text = format!("MSH-11 is not taken by this feed, which takes: {taken}");
+            let text = format!(
+                "MSH-11 is not taken by this feed, which takes {taken}; its setting `processing_ids` says so"
+            );
             return reject("processing-id-unsupported", 11, text);
         }
         let version = header.version();
@@ -236,7 +250,7 @@ impl Pipeline {
         };
         match self.library.mapping_for(&select) {
             Some(mapping) => Ok((mapping, structure)),
-            None if matches!(code.as_str(), "ADT" | "ORU") => reject(
+            None if self.library.knows_message(&code) => reject(
                 "event-unsupported",
                 9,
                 "no mapping takes this trigger event".to_owned(),
@@ -267,74 +281,4 @@ fn key(produced: &Produced) -> Option<String> {
         _ => None,
     };
     Some(format!("{}/{}", member("resourceType")?, member("id")?))
-}
-
-impl Envelope {
-    /// An envelope for bytes that were never read: a frame too large, or taken while stopping.
-    pub fn of_unread(head: &[u8]) -> Envelope {
-        let header = Header::probe(head);
-        let silent = header.as_ref().is_some_and(|h| h.component(9, 1) == "ACK");
-        Envelope {
-            header,
-            charset: Charset::UTF_8,
-            silent,
-        }
-    }
-
-    /// The answer to what the gateway said.
-    pub fn answer(
-        &self,
-        result: &Result<Receipt, IntakeError>,
-        now: &Dtm,
-        control_id: &str,
-    ) -> Answer {
-        let kept = |code: AckCode, errors: &[Issue]| Answer::Kept {
-            code,
-            bytes: (!self.silent).then(|| self.reply(code, errors, now, control_id)),
-        };
-        match result {
-            Ok(Receipt {
-                outcome: Outcome::Processed,
-                ..
-            }) => kept(AckCode::Accept, &[]),
-            Ok(Receipt {
-                outcome: Outcome::Refused { code, reason },
-                ..
-            }) => kept(*code, std::slice::from_ref(reason)),
-            Err(IntakeError::Invalid(issues)) => kept(AckCode::Error, issues),
-            Err(IntakeError::Overloaded) => {
-                let text = "the server is overloaded and stored nothing; send the message again";
-                self.not_stored(
-                    Issue::new(Severity::Error, "overloaded", text),
-                    now,
-                    control_id,
-                )
-            }
-            Err(IntakeError::Unavailable(_)) => {
-                let text = "the store cannot be reached and stored nothing; send the message again";
-                self.not_stored(
-                    Issue::new(Severity::Error, "unavailable", text),
-                    now,
-                    control_id,
-                )
-            }
-        }
-    }
-
-    /// AR for a message that was not stored.
-    pub fn not_stored(&self, reason: Issue, now: &Dtm, control_id: &str) -> Answer {
-        Answer::NotStored(self.reply(AckCode::Reject, &[reason], now, control_id))
-    }
-
-    fn reply(&self, code: AckCode, errors: &[Issue], now: &Dtm, control_id: &str) -> Vec<u8> {
-        Reply {
-            header: self.header.as_ref(),
-            charset: self.charset,
-            code,
-            errors,
-            now,
-            control_id,
-        }
-        .bytes()
-    }
 }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mappings::{Position, Produced};
+use mappings::{Action, Position, Produced};
 
 use crate::issue::Issue;
 use crate::stop::Stop;
@@ -45,6 +45,8 @@ pub struct Intake {
     pub mapping: Option<String>,
     /// Resources to write; empty when the message is refused.
     pub resources: Vec<Produced>,
+    /// Merges, moves and links to carry out after the resources are written, in this order.
+    pub actions: Vec<Action>,
     /// What was odd about the message, in the order found.
     pub issues: Vec<Issue>,
     /// Filled places of the message that no mapping rule read: the loss report. At most

@@ -1,6 +1,7 @@
-//! Sends the messages of a file over MLLP, one after the other, and says what each was answered.
+//! Sends the messages of a file over MLLP, TLS or HTTP, one after the other, and says what each was answered.
 //!
-//! HL7 v2 chapter 2, original mode: the next message goes out when the one before is acknowledged.
+//! HL7 v2 chapter 2: the next message goes out when the one before is acknowledged. In enhanced mode that is the
+//! application acknowledgement if the message asks for one always (MSH-16 `AL`), else the commit acknowledgement.
 //!
 //! Left out on purpose: sending again. Whoever sends decides that, from what is reported here.
 
@@ -17,8 +18,24 @@ use crate::hl7v2::charset::{self, Fallback};
 use crate::hl7v2::header::Header;
 use crate::hl7v2::normalise::normalise;
 use crate::hl7v2::tokenize::{At, tokenize};
+use crate::http_client::{self, HttpError, Limits, Target};
 use crate::issue::Issue;
 use crate::mllp::{Deframer, Event, frame};
+use crate::tls::Connector;
+
+/// The content type of a message sent over HTTP.
+pub const CONTENT_TYPE: &str = "application/hl7-v2";
+
+/// Where messages go.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// MLLP over TCP, `host:port`.
+    Mllp(String),
+    /// MLLP over TLS, `host:port`.
+    MllpTls(String, Connector),
+    /// A POST for each message; with the connector over https.
+    Http(Target, Option<Connector>),
+}
 
 /// How long to wait, and how much to take.
 #[derive(Debug, Clone)]
@@ -55,7 +72,7 @@ pub struct Sent {
 /// An acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// MSA-1: AA, AE, AR, or CA, CE, CR of a receiver in enhanced mode.
+    /// MSA-1: AA, AE, AR, or CA, CE, CR of a receiver in enhanced mode; empty when none was wanted.
     pub code: String,
     /// Code and text of each ERR segment, else MSA-3.
     pub errors: Vec<String>,
@@ -64,9 +81,18 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// True when the receiver has taken the message.
+    /// True when the receiver has taken the message, or was asked to say nothing.
     pub fn is_accepted(&self) -> bool {
-        matches!(self.code.as_str(), "AA" | "CA")
+        matches!(self.code.as_str(), "AA" | "CA" | "")
+    }
+
+    /// What stands for the answer to a message that asks for none.
+    fn not_wanted() -> Self {
+        Self {
+            code: String::new(),
+            errors: vec!["sent; the message asks for no acknowledgement".to_owned()],
+            text: String::new(),
+        }
     }
 }
 
@@ -84,6 +110,12 @@ pub enum SendError {
     /// What came back is no acknowledgement of this message.
     #[error("the answer is no acknowledgement of this message: {0}")]
     NotAnAcknowledgement(&'static str),
+    /// The receiver answered over HTTP, but with no acknowledgement.
+    #[error("HTTP status {0} without an acknowledgement")]
+    Status(u16),
+    /// The receiver cannot be reached; nothing was sent.
+    #[error("not sent: the receiver cannot be reached")]
+    Unreachable,
     /// An earlier message was not answered, so this one was not sent.
     #[error("not sent: an earlier message was not acknowledged")]
     NotSent,
@@ -96,6 +128,40 @@ pub struct Report {
     pub sent: Vec<Sent>,
     /// What was odd about the file.
     pub issues: Vec<Issue>,
+}
+
+/// Sends all messages of a file to a destination. `told` hears of each when it is answered.
+///
+/// # Errors
+/// When the connection cannot be made.
+pub async fn send_to(
+    destination: &Destination,
+    file: &[u8],
+    options: &SendOptions,
+    told: &mut (dyn FnMut(&Sent) + Send),
+) -> io::Result<Report> {
+    match destination {
+        Destination::Mllp(address) => send_file(address.as_str(), file, options, told).await,
+        Destination::MllpTls(address, connector) => {
+            let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+            let connect = async {
+                let stream = TcpStream::connect(address.as_str()).await?;
+                stream.set_nodelay(true)?;
+                connector
+                    .connect(host.trim_matches(['[', ']']), stream)
+                    .await
+            };
+            let connected = timeout(options.connect_timeout, connect).await;
+            let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            let report = send_messages(&mut stream, file, options, told).await;
+            // The messages are answered; how the connection ends changes nothing.
+            let _ = stream.shutdown().await;
+            Ok(report)
+        }
+        Destination::Http(target, connector) => {
+            Ok(post_messages(target, connector.as_ref(), file, options, told).await)
+        }
+    }
 }
 
 /// Connects and sends all messages of a file. `told` hears of each when it is answered.
@@ -124,37 +190,108 @@ pub async fn send_messages<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let batch = split(file);
-    let mut report = Report {
-        sent: Vec::with_capacity(batch.messages.len()),
-        issues: batch.issues,
-    };
     let mut deframer = Deframer::new(options.answer_bytes_max);
-    let mut broken = false;
-    for (index, place) in batch.messages.into_iter().enumerate() {
-        let message = for_the_wire(file, place);
-        let control_id = Header::probe(&message)
-            .map(|h| h.control_id().to_owned())
-            .unwrap_or_default();
-        let result = if broken {
-            Err(SendError::NotSent)
-        } else {
-            exchange(stream, &mut deframer, &message, &control_id, options).await
+    let mut work = Work::new(file);
+    while let Some((message, control_id)) = work.next() {
+        let result = exchange(stream, &mut deframer, &message, &control_id, options).await;
+        work.done(control_id, result, told);
+    }
+    work.finish(told)
+}
+
+/// Sends all messages of a file over HTTP.
+async fn post_messages(
+    target: &Target,
+    connector: Option<&Connector>,
+    file: &[u8],
+    options: &SendOptions,
+    told: &mut (dyn FnMut(&Sent) + Send),
+) -> Report {
+    let limits = Limits {
+        connect_timeout: options.connect_timeout,
+        answer_timeout: options.answer_timeout,
+        answer_bytes_max: options.answer_bytes_max,
+    };
+    let headers = [("content-type", CONTENT_TYPE)];
+    let mut work = Work::new(file);
+    while let Some((message, control_id)) = work.next() {
+        let answer =
+            http_client::request(target, "POST", &headers, &message, connector, &limits).await;
+        let result = match answer {
+            Ok(answer) => match last_acknowledgement(&answer.body, &control_id) {
+                Err(_) => Err(SendError::Status(answer.status)),
+                read => read,
+            },
+            Err(HttpError::Unreachable(_)) => Err(SendError::Unreachable),
+            Err(HttpError::Broken(_)) => Err(SendError::Closed),
+            Err(HttpError::Timeout) => Err(SendError::Timeout),
         };
+        work.done(control_id, result, told);
+    }
+    work.finish(told)
+}
+
+/// The messages of a file that are still to be sent, and what became of the others.
+struct Work<'a> {
+    file: &'a [u8],
+    left: std::vec::IntoIter<Range<usize>>,
+    report: Report,
+    is_broken: bool,
+}
+
+impl<'a> Work<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        let batch = split(file);
+        Self {
+            file,
+            report: Report {
+                sent: Vec::with_capacity(batch.messages.len()),
+                issues: batch.issues,
+            },
+            left: batch.messages.into_iter(),
+            is_broken: false,
+        }
+    }
+
+    /// The next message and its control id; `None` at the end, or after an answer that did not come.
+    fn next(&mut self) -> Option<(Vec<u8>, String)> {
+        if self.is_broken {
+            return None;
+        }
+        let message = for_the_wire(self.file, self.left.next()?);
+        let control_id = control_id(&message);
+        Some((message, control_id))
+    }
+
+    fn done(
+        &mut self,
+        control_id: String,
+        result: Result<Acknowledgement, SendError>,
+        told: &mut (dyn FnMut(&Sent) + Send),
+    ) {
         // An answer that comes late would be taken for that of the next message, so nothing more is sent.
-        broken |= matches!(
-            result,
-            Err(SendError::Timeout | SendError::Closed | SendError::NotAnAcknowledgement(_))
-        );
+        self.is_broken |= !matches!(result, Ok(_) | Err(SendError::Status(_)));
         let sent = Sent {
-            number: index + 1,
+            number: self.report.sent.len() + 1,
             control_id,
             result,
         };
         told(&sent);
-        report.sent.push(sent);
+        self.report.sent.push(sent);
     }
-    report
+
+    /// Reports what was not sent.
+    fn finish(mut self, told: &mut (dyn FnMut(&Sent) + Send)) -> Report {
+        while let Some(place) = self.left.next() {
+            let control_id = control_id(&for_the_wire(self.file, place));
+            self.done(control_id, Err(SendError::NotSent), told);
+        }
+        self.report
+    }
+}
+
+fn control_id(message: &[u8]) -> String {
+    Header::probe(message).map_or_else(String::new, |h| h.control_id().to_owned())
 }
 
 /// A message as MLLP wants it: CR ends segments. Files have what their system writes.
@@ -193,16 +330,38 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let both = async {
-        stream
-            .write_all(&frame(message))
-            .await
-            .map_err(|_| SendError::Closed)?;
-        let answer = next_frame(stream, deframer).await?;
-        read_acknowledgement(&answer, control_id)
+        let closed = |_| SendError::Closed;
+        stream.write_all(&frame(message)).await.map_err(closed)?;
+        stream.flush().await.map_err(closed)?;
+        let (accept, application) = Header::probe(message).map_or_else(Default::default, |h| {
+            let wish = |field| h.component(field, 1).to_owned();
+            (wish(15), wish(16))
+        });
+        if accept == "NE" && matches!(application.as_str(), "NE" | "") {
+            return Ok(Acknowledgement::not_wanted());
+        }
+        let first = next_frame(stream, deframer).await?;
+        let first = read_acknowledgement(&first, control_id)?;
+        if first.code != "CA" || application != "AL" {
+            return Ok(first);
+        }
+        let second = next_frame(stream, deframer).await?;
+        read_acknowledgement(&second, control_id)
     };
     timeout(options.answer_timeout, both)
         .await
         .unwrap_or(Err(SendError::Timeout))
+}
+
+/// The last acknowledgement of a body that may hold the two of enhanced mode.
+fn last_acknowledgement(body: &[u8], control_id: &str) -> Result<Acknowledgement, SendError> {
+    if body.is_empty() {
+        return Err(SendError::NotAnAcknowledgement("it is empty"));
+    }
+    match split(body).messages.pop() {
+        Some(place) => read_acknowledgement(body.get(place).unwrap_or_default(), control_id),
+        None => Err(SendError::NotAnAcknowledgement("it is empty")),
+    }
 }
 
 async fn next_frame<S: AsyncRead + Unpin>(

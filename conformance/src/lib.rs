@@ -1,8 +1,9 @@
 //! The official FHIR R4 (4.0.1) definitions as small tables, read once at start.
 //!
 //! Spec: <https://hl7.org/fhir/R4/>. The tables in `generated/` are made by `cargo xtask codegen` and never edited.
-//! Leaves out invariants, profiles and terminology beyond required bindings.
+//! Invariants, profiles and terminology are in [`artifacts`].
 
+pub mod artifacts;
 mod model;
 mod search;
 mod table;

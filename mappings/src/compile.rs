@@ -11,8 +11,8 @@ use crate::code::ConceptMap;
 use crate::error::LoadError;
 use crate::expression::{self, Names};
 use crate::language::{
-    Condition, Converter, Each, KeyPart, Member, Need, Object, Piped, Read, Start, Template, Use,
-    Way,
+    Condition, Converter, Each, KeyPart, Member, Need, Object, Piped, Read, ReferenceScope,
+    ReferenceTo, Start, Subject, Template, Use, Way,
 };
 use crate::output::Code;
 use crate::path::{Base, CURRENT, Notation, Path};
@@ -141,6 +141,14 @@ impl<'e> Compiler<'e> {
                     object.needs.push(Need { name: name.into(), choice: false });
                 }
             }
+            "make" => self.make(object, value, type_path),
+            "refer" => {
+                let text = value.text().unwrap_or_default();
+                if type_path != "Reference" || text.is_empty() {
+                    self.error(value.line, "`$refer: RULE` stands where R4 has a Reference");
+                }
+                object.refer = Some(self.reference_to(text, value.line));
+            }
             "first" => {
                 let mut alternatives = Vec::new();
                 for item in value.list().unwrap_or_default() {
@@ -164,7 +172,7 @@ impl<'e> Compiler<'e> {
             }
             _ => self.error(
                 key.line,
-                format!("there is no `${name}`: $when, $each, $needs, $issue, $first, $merge, $reference"),
+                format!("there is no `${name}`: $when, $each, $needs, $issue, $first, $merge, $make, $refer, $reference"),
             ),
         }
     }
@@ -271,28 +279,75 @@ impl<'e> Compiler<'e> {
         }
     }
 
+    /// `NAME`, `own NAME` or `NAME of GROUP`; with `?` behind the name a mapping may have no such rule.
+    fn reference_to(&mut self, text: &str, line: usize) -> ReferenceTo {
+        let (rule, scope) = match (text.strip_prefix("own "), text.split_once(" of ")) {
+            (Some(rule), _) => (rule, ReferenceScope::Own),
+            (None, Some((rule, groups))) => {
+                let groups = groups.split_whitespace().map(Into::into).collect();
+                (rule, ReferenceScope::OnlyOf(groups))
+            }
+            (None, None) => (text, ReferenceScope::Nearest),
+        };
+        let rule = rule.trim();
+        let (rule, optional) = match rule.strip_suffix('?') {
+            Some(rule) => (rule, true),
+            None => (rule, false),
+        };
+        if !optional {
+            self.uses.push((Use::Rule(rule.into()), line));
+        }
+        ReferenceTo {
+            rule: rule.into(),
+            scope,
+        }
+    }
+
+    /// `$make: XCN[Practitioner]`: a resource made from this place, and the reference to it.
+    fn make(&mut self, object: &mut Object, value: &Node, type_path: &str) {
+        let name = value.text().unwrap_or_default();
+        match self.environment.types.iter().position(|t| &**t == name) {
+            Some(index) if type_path == "Reference" => {
+                object.make = Some(index);
+                object.dynamic = true;
+                self.uses.push((Use::Type(index), value.line));
+            }
+            Some(_) => self.error(value.line, "`$make` stands where R4 has a Reference"),
+            None => self.error(value.line, format!("there is no template `{name}`")),
+        }
+    }
+
     fn reference(
         &mut self,
         node: &Node,
         found: ElementRef<'_>,
         label: &str,
     ) -> Option<(bool, Template)> {
-        let rule = node
+        let text = node
             .get("$reference")
             .and_then(Node::text)
             .unwrap_or_default();
-        if found.chosen_type != "Reference"
-            || node.map().is_none_or(|m| m.len() != 1)
-            || rule.is_empty()
-        {
+        let members = node.map().unwrap_or_default();
+        let each = node.get("$each").and_then(|each| self.each(each));
+        let alone = members.len() == 1 || (members.len() == 2 && each.is_some());
+        if found.chosen_type != "Reference" || !alone || text.is_empty() {
             self.error(
                 node.line,
                 format!("`{label}`: `$reference: RULE` stands alone where R4 has a Reference"),
             );
             return None;
         }
-        self.uses.push((Use::Rule(rule.into()), node.line));
-        Some((false, Template::Reference(rule.into())))
+        let template = Template::Reference(self.reference_to(text, node.line));
+        let Some(each) = each else {
+            return Some((false, template));
+        };
+        // A list of references is a list of objects with one member each.
+        let body = Object {
+            each: Some(each),
+            reference: Some(Box::new(template)),
+            ..Object::default()
+        };
+        Some((false, Template::Object(Box::new(body))))
     }
 
     fn constant(
@@ -375,7 +430,10 @@ impl<'e> Compiler<'e> {
                 Some(Converter::Decimal | Converter::Comparand | Converter::Low | Converter::High)
             ),
             "integer" => matches!(last, Some(Converter::Integer | Converter::PositiveInt)),
-            "positiveInt" | "unsignedInt" => last == Some(&Converter::PositiveInt),
+            "positiveInt" => last == Some(&Converter::PositiveInt),
+            "unsignedInt" => {
+                matches!(last, Some(Converter::PositiveInt | Converter::UnsignedInt))
+            }
             "date" => last == Some(&Converter::Date),
             "dateTime" => matches!(
                 last,
@@ -386,6 +444,10 @@ impl<'e> Compiler<'e> {
             "code" => matches!(
                 last,
                 Some(Converter::Code | Converter::Map(_) | Converter::Comparator)
+            ),
+            "base64Binary" => matches!(
+                last,
+                Some(Converter::Base64 | Converter::Base64Data | Converter::Hexadecimal)
             ),
             "uri" | "url" | "canonical" | "oid" | "uuid" => match last {
                 None => matches!(piped.start, Start::Setting(_)),
@@ -483,6 +545,7 @@ impl<'e> Compiler<'e> {
                 .paths
                 .iter()
                 .for_each(|(_, path)| self.check_path(path, line)),
+            Start::All(path, _) => self.check_path(path, line),
             Start::Setting(_) | Start::Literal(_) => {}
         }
     }
@@ -509,10 +572,11 @@ impl<'e> Compiler<'e> {
             Ok(condition) => {
                 match &condition {
                     Condition::AnyOf(groups) => {
-                        groups
-                            .iter()
-                            .flatten()
-                            .for_each(|term| self.check_path(&term.path, node.line));
+                        groups.iter().flatten().for_each(|term| {
+                            if let Subject::Path(path) = &term.subject {
+                                self.check_path(path, node.line);
+                            }
+                        });
                     }
                     Condition::Script(script) => {
                         script
@@ -532,14 +596,19 @@ impl<'e> Compiler<'e> {
 
     fn each(&mut self, node: &Node) -> Option<Each> {
         let text = node.text().unwrap_or_default();
-        if let Some(segment) = text.strip_prefix("following ") {
-            let id = SegmentId::parse(segment.trim());
-            if id.is_none() {
-                self.error(node.line, format!("`{segment}` is no segment"));
+        let segment = |word: &str| text.strip_prefix(word).map(|s| s.trim());
+        let found = match (segment("following "), segment("within ")) {
+            (Some(name), _) => (name, SegmentId::parse(name).map(Each::Following)),
+            (_, Some(name)) => (name, SegmentId::parse(name).map(Each::Within)),
+            (None, None) => {
+                let paths = node.each().iter().filter_map(|item| self.path(item));
+                return Some(Each::Paths(paths.collect()));
             }
-            return id.map(Each::Following);
+        };
+        if found.1.is_none() {
+            self.error(node.line, format!("`{}` is no segment", found.0));
         }
-        self.path(node).map(Each::Path)
+        found.1
     }
 
     /// Compiles a bare path.
@@ -577,12 +646,14 @@ impl<'e> Compiler<'e> {
                 when: None,
                 key: Vec::new(),
                 issue: None,
+                weak: false,
             };
             for (key, value) in item.map().unwrap_or_default() {
                 match key.text.as_str() {
                     "each" => way.each = self.path(value),
                     "when" => way.when = self.condition(value),
                     "issue" => way.issue = self.issue(value),
+                    "weak" => way.weak = value.text() == Some("true"),
                     "key" => {
                         way.key = value
                             .each()
@@ -592,7 +663,7 @@ impl<'e> Compiler<'e> {
                     }
                     other => self.error(
                         key.line,
-                        format!("identity has no `{other}`: each, when, key, issue"),
+                        format!("identity has no `{other}`: each, when, key, issue, weak"),
                     ),
                 }
             }
@@ -608,9 +679,16 @@ impl<'e> Compiler<'e> {
     }
 
     fn key_part(&mut self, node: &Node) -> Option<KeyPart> {
-        if let Some(rule) = node.get("reference").and_then(Node::text) {
-            self.uses.push((Use::Rule(rule.into()), node.line));
-            return Some(KeyPart::Reference(rule.into()));
+        for (word, part) in [
+            (
+                "reference",
+                KeyPart::Reference as fn(ReferenceTo) -> KeyPart,
+            ),
+            ("optional-reference", KeyPart::OptionalReference),
+        ] {
+            if let Some(rule) = node.get(word).and_then(Node::text) {
+                return Some(part(self.reference_to(rule, node.line)));
+            }
         }
         if let Some(optional) = node.get("optional") {
             return self.read(optional).map(KeyPart::Optional);

@@ -3,6 +3,8 @@
 //! FHIR primitives: <https://hl7.org/fhir/R4/datatypes.html#primitive>.
 //! Left out on purpose: everything that needs more than the text; see [`crate::engine`].
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use fhir_core::json::{Map, Number, Value};
 
 use crate::code::ConceptMap;
@@ -43,6 +45,7 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         },
         Converter::Integer => integer(text, i64::from(i32::MIN)),
         Converter::PositiveInt => integer(text, 1),
+        Converter::UnsignedInt => integer(text, 0),
         // HL7 table 0136, yes/no indicator.
         Converter::Boolean => match text.trim() {
             "Y" | "true" => Ok((true.into(), None)),
@@ -64,6 +67,9 @@ pub(crate) fn convert(converter: Converter, text: &str, tools: &Tools<'_>) -> Co
         Converter::Uri => uri::absolute(text.trim())
             .map(|u| (u.into(), None))
             .ok_or(Code::NotAUri),
+        Converter::Base64 => Ok((BASE64.encode(text).into(), None)),
+        Converter::Base64Data => base64_data(text).map(|data| (data, None)),
+        Converter::Hexadecimal => hexadecimal(text).map(|data| (data, None)),
         Converter::CodingSystem => Ok(of_text(uri::coding_system(
             text,
             tools.context,
@@ -110,6 +116,29 @@ fn number(digits: Option<String>, otherwise: Code) -> Converted {
 fn integer(text: &str, least: i64) -> Converted {
     let n = decimal::integer(text, least, i64::from(i32::MAX)).ok_or(Code::NotAnInteger)?;
     Ok((n.into(), None))
+}
+
+/// Base64 as senders wrap it: blanks and line ends go, everything else must be base64.
+fn base64_data(text: &str) -> Result<Value, Code> {
+    let data: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_whole = !data.is_empty() && BASE64.decode(&data).is_ok();
+    is_whole.then(|| data.into()).ok_or(Code::NotBase64)
+}
+
+fn hexadecimal(text: &str) -> Result<Value, Code> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| c.to_digit(16).ok_or(Code::NotBase64))
+        .collect::<Result<_, _>>()?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(high * 16 + low).map_err(|_| Code::NotBase64),
+            _ => Err(Code::NotBase64),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(BASE64.encode(bytes).into())
 }
 
 /// FHIR code: no white space around it, single blanks inside.

@@ -2,7 +2,7 @@
 //!
 //! Left out on purpose: what an element needs. [`crate::compile`] checks that against the R4 definitions.
 
-use crate::language::{Condition, Converter, JOIN_MAX, Piped, Read, Start, Term, Test};
+use crate::language::{Condition, Converter, JOIN_MAX, Piped, Read, Start, Subject, Term, Test};
 use crate::path::{Notation, Path};
 use crate::script::Script;
 
@@ -47,7 +47,16 @@ fn piped(text: &str, names: &Names<'_>) -> Result<Piped, String> {
         Some(b'\'') => Start::Literal(quoted(start)?.into()),
         Some(b'@') => Start::Setting(start.trim_start_matches('@').into()),
         Some(b'(') => Start::Script(Box::new(Script::parse(inside(start)?, names.notation)?)),
-        _ => Start::Path(Path::parse(start, names.notation)?),
+        _ => match start.strip_prefix("all ") {
+            Some(all) => {
+                let (path, when) = match all.split_once(" if ") {
+                    Some((path, when)) => (path, Some(condition(when, names)?)),
+                    None => (all, None),
+                };
+                Start::All(Path::parse(path.trim(), names.notation)?, when)
+            }
+            None => Start::Path(Path::parse(start, names.notation)?),
+        },
     };
     let converters = parts
         .map(|c| converter(c, names))
@@ -100,6 +109,7 @@ fn converter(text: &str, names: &Names<'_>) -> Result<Converter, String> {
         "high" => Converter::High,
         "integer" => Converter::Integer,
         "positiveInt" => Converter::PositiveInt,
+        "unsignedInt" => Converter::UnsignedInt,
         "boolean" => Converter::Boolean,
         "date" => Converter::Date,
         "dateTime" => Converter::DateTime,
@@ -107,6 +117,9 @@ fn converter(text: &str, names: &Names<'_>) -> Result<Converter, String> {
         "instant" => Converter::Instant,
         "time" => Converter::Time,
         "uri" => Converter::Uri,
+        "base64" => Converter::Base64,
+        "base64-data" => Converter::Base64Data,
+        "hexadecimal" => Converter::Hexadecimal,
         "coding-system" => Converter::CodingSystem,
         "authority" => Converter::Authority,
         "entity-authority" => Converter::EntityAuthority,
@@ -135,7 +148,10 @@ fn term(text: &str, names: &Names<'_>) -> Result<Term, String> {
         .strip_prefix("not ")
         .map_or((text, false), |t| (t.trim(), true));
     let (path, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let path = Path::parse(path, names.notation)?;
+    let subject = match path.strip_prefix('@') {
+        Some(setting) => Subject::Setting(setting.into()),
+        None => Subject::Path(Path::parse(path, names.notation)?),
+    };
     let rest = rest.trim();
     let test = if rest.is_empty() {
         Test::Valued
@@ -150,6 +166,8 @@ fn term(text: &str, names: &Names<'_>) -> Result<Term, String> {
             ));
         }
         Test::In(values)
+    } else if let Some(other) = rest.strip_prefix("same-as ") {
+        Test::SameAs(Path::parse(other.trim(), names.notation)?)
     } else if let Some(list) = rest.strip_prefix("in map ") {
         let name = list.trim();
         Test::Map((names.maps)(name).ok_or_else(|| format!("there is no code/{name}.tsv"))?)
@@ -163,7 +181,7 @@ fn term(text: &str, names: &Names<'_>) -> Result<Term, String> {
         ));
     };
     Ok(Term {
-        path,
+        subject,
         test,
         negated,
     })

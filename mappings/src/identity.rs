@@ -14,6 +14,10 @@ pub struct Identity {
     pub id: Box<str>,
     /// Which way of the mapping named it, from 0: 0 is the best. Others came with an issue.
     pub way: usize,
+    /// The namespace of the site it was derived in.
+    pub namespace: Box<str>,
+    /// The parts it was derived from; references to other resources are `Patient/0b9c…`.
+    pub parts: Box<[Box<str>]>,
 }
 
 impl Identity {

@@ -4,7 +4,7 @@
 
 use fhir_core::json::Value;
 
-use crate::output::{Code, Write};
+use crate::output::{ActionKind, Code, Others, Write};
 use crate::path::{Notation, Path};
 use crate::script::Script;
 use crate::source::SegmentId;
@@ -18,8 +18,45 @@ pub(crate) struct MessageMapping {
     pub input: Notation,
     pub select: Vec<SelectRow>,
     pub rules: Vec<Rule>,
+    pub actions: Vec<ActionRule>,
     pub ignored: Vec<Path>,
     pub tests: Vec<TestCase>,
+}
+
+/// What a mapping says about identities, beside resources.
+#[derive(Debug)]
+pub(crate) struct ActionRule {
+    pub kind: ActionKind,
+    pub each: RuleEach,
+    pub when: Option<Condition>,
+    pub what: Option<Made>,
+    pub from: Option<Made>,
+    pub into: Made,
+    pub revision: Vec<Path>,
+}
+
+/// A resource that a rule made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub rule: Box<str>,
+    /// The first of the message, instead of the last before the place.
+    pub first: bool,
+}
+
+/// A list merged item by item.
+#[derive(Debug)]
+pub(crate) struct Keeps {
+    pub when: Option<Condition>,
+    pub element: Box<str>,
+    pub key: Box<str>,
+    pub others: Others,
+}
+
+/// Elements, when a condition holds.
+#[derive(Debug)]
+pub(crate) struct Elements {
+    pub when: Option<Condition>,
+    pub elements: Vec<Box<str>>,
 }
 
 /// A message type and event a mapping takes.
@@ -41,7 +78,18 @@ pub(crate) struct Rule {
     pub identity: Vec<Way>,
     /// First whose condition holds; the last has none.
     pub write: Vec<(Option<Condition>, Write)>,
+    /// True when the resource is only spoken about, by an action or a reference, and never written.
+    pub refers: bool,
     pub repeated: Repeated,
+    /// True when a place that names no resource, or lacks what R4 requires, is passed over with an issue instead of
+    /// refusing the message.
+    pub lacking_skips: bool,
+    /// Where the source's own time stands; MSH-7 when empty.
+    pub revision: Vec<Path>,
+    pub keeps: Vec<Keeps>,
+    pub clears: Vec<Elements>,
+    /// Elements that count only while the resource is new.
+    pub initial: Vec<Elements>,
 }
 
 /// What a rule writes.
@@ -80,12 +128,16 @@ pub(crate) struct Way {
     pub when: Option<Condition>,
     pub key: Vec<KeyPart>,
     pub issue: Option<Code>,
+    /// True when the identifier may be several people's, so that it is no alias of anybody.
+    pub weak: bool,
 }
 
 #[derive(Debug)]
 pub(crate) enum KeyPart {
     Read(Read),
-    Reference(Box<str>),
+    Reference(ReferenceTo),
+    /// The part is empty when the rule made nothing here.
+    OptionalReference(ReferenceTo),
     /// The place itself, `OBX[3]`.
     Here,
     /// Nothing here is fine: the part is then empty.
@@ -123,7 +175,24 @@ pub(crate) enum Template {
     Object(Box<Object>),
     List(Vec<Template>),
     /// A literal reference to the resource a rule made.
-    Reference(Box<str>),
+    Reference(ReferenceTo),
+}
+
+/// Which resource of a rule a `$reference` means.
+#[derive(Debug)]
+pub(crate) struct ReferenceTo {
+    pub rule: Box<str>,
+    pub scope: ReferenceScope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReferenceScope {
+    /// Made from the segment of its kind that a path would mean here.
+    Nearest,
+    /// `own NAME`: made from this very segment.
+    Own,
+    /// `NAME of GROUP`: the only one made within the group of one of these names around us.
+    OnlyOf(Box<[Box<str>]>),
 }
 
 /// An object of the target, with its directives.
@@ -132,6 +201,12 @@ pub(crate) struct Object {
     pub each: Option<Each>,
     pub when: Option<Condition>,
     pub issue: Option<Code>,
+    /// A template of a resource to make from this place, once, and to refer to.
+    pub make: Option<usize>,
+    /// What a rule made, to refer to beside other members.
+    pub refer: Option<ReferenceTo>,
+    /// The whole object is a reference, one for each place.
+    pub reference: Option<Box<Template>>,
     /// Without these the object is left out.
     pub needs: Vec<Need>,
     pub members: Vec<Member>,
@@ -148,8 +223,11 @@ pub(crate) struct Need {
 
 #[derive(Debug)]
 pub(crate) enum Each {
-    Path(Path),
+    Paths(Vec<Path>),
+    /// Segments behind ours, up to the next of our own kind, in our group.
     Following(SegmentId),
+    /// Segments anywhere in our group and the groups in it.
+    Within(SegmentId),
 }
 
 #[derive(Debug)]
@@ -180,6 +258,8 @@ pub(crate) enum Start {
     Setting(Box<str>),
     Script(Box<Script>),
     Literal(Box<str>),
+    /// `all OBX-5 if OBX-2 = TX`: the field of all segments in our group, as lines.
+    All(Path, Option<Condition>),
 }
 
 /// Most components `join` takes.
@@ -210,6 +290,8 @@ pub(crate) enum Converter {
     Integer,
     /// `positiveInt`
     PositiveInt,
+    /// `unsignedInt`
+    UnsignedInt,
     /// `boolean`
     Boolean,
     /// `date`
@@ -224,6 +306,12 @@ pub(crate) enum Converter {
     Time,
     /// `uri`
     Uri,
+    /// `base64`: the text as bytes of UTF-8
+    Base64,
+    /// `base64-data`: what is base64 already
+    Base64Data,
+    /// `hexadecimal`: hexadecimal digits as base64
+    Hexadecimal,
     /// `coding-system`
     CodingSystem,
     /// `authority` of an HD
@@ -247,9 +335,17 @@ pub(crate) enum Condition {
 
 #[derive(Debug)]
 pub(crate) struct Term {
-    pub path: Path,
+    pub subject: Subject,
     pub test: Test,
     pub negated: bool,
+}
+
+/// What a term asks about.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Path(Path),
+    /// `@event`, or a setting of the feed.
+    Setting(Box<str>),
 }
 
 #[derive(Debug)]
@@ -270,6 +366,8 @@ pub(crate) enum Test {
     Ucum,
     UcumBeyondDoubt,
     Map(usize),
+    /// The same text as stands at another path.
+    SameAs(Path),
 }
 
 /// An example that a mapping carries and that must come true before it is used.
@@ -281,5 +379,7 @@ pub(crate) struct TestCase {
     pub settings: Vec<(Box<str>, Box<str>)>,
     pub output: Vec<Value>,
     pub issues: Option<Vec<Box<str>>>,
+    /// `merge Patient[1] into Patient[0]`, numbers counting the resources that come out.
+    pub actions: Option<Vec<Box<str>>>,
     pub unread: Option<Vec<Box<str>>>,
 }

@@ -19,8 +19,10 @@ mod json;
 mod language;
 mod library;
 mod load;
+mod load_rule;
 mod output;
 mod path;
+mod revision;
 pub mod sample;
 mod scope;
 mod script;
@@ -29,7 +31,7 @@ pub mod source;
 mod time;
 mod unit;
 mod uri;
-mod yaml;
+pub mod yaml;
 
 pub use code::{ConceptMap, Target};
 pub use context::Context;
@@ -37,7 +39,11 @@ pub use engine::{ISSUES_MAX, RESOURCES_MAX};
 pub use error::{LoadError, LoadErrors, MapError};
 pub use identity::{Identity, derive_id};
 pub use library::{Library, Mapping, Select};
-pub use output::{Code, Ledger, LineageEntry, MapIssue, Output, Produced, Severity, Write};
+pub use output::{
+    Action, ActionKind, Code, Ledger, LineageEntry, ListMerge, MapIssue, Others, Output, Produced,
+    Severity, Write,
+};
+pub use revision::{Revision, Span};
 pub use source::{At, Hl7Builder, Hl7Tree, Leaf, Position, SegmentId, SourceTree};
 
 #[cfg(test)]

@@ -140,6 +140,14 @@ impl Library {
         })
     }
 
+    /// True when some mapping takes this message code, with whatever event.
+    pub fn knows_message(&self, code: &str) -> bool {
+        let of_code =
+            |row: &SelectRow| matches!(row, SelectRow::Hl7v2 { message, .. } if **message == *code);
+        let mut mappings = self.catalog.mappings.iter();
+        mappings.any(|mapping| mapping.select.iter().any(of_code))
+    }
+
     /// Runs the tests that all files carry.
     pub fn self_test(&self) -> Vec<LoadError> {
         crate::self_test::run_all(&self.catalog)
@@ -274,10 +282,22 @@ fn parse_all(files: &Files, errors: &mut Vec<LoadError>) -> (Maps, Vec<(String, 
 fn compile_all(maps: Maps, nodes: &[(String, Node)], errors: &mut Vec<LoadError>) -> Catalog {
     let mut names: Vec<Box<str>> = Vec::new();
     let (mut mapping_files, mut template_files) = (Vec::new(), Vec::new());
+    let mut parts: Vec<(&str, &str, &Node)> = Vec::new();
     for (path, node) in nodes {
         match load::classify(path, node) {
             Err(found) => errors.extend(found.0),
             Ok((FileKind::Mapping, _)) => mapping_files.push((path, node)),
+            Ok((FileKind::Part, _)) => {
+                let name = node.get("part").and_then(Node::text).unwrap_or_default();
+                if parts.iter().any(|(known, ..)| *known == name) {
+                    errors.push(LoadError::at(
+                        path,
+                        node.line,
+                        format!("a second part `{name}`"),
+                    ));
+                }
+                parts.push((name, path, node));
+            }
             Ok((FileKind::Templates, found)) => {
                 for (name, line) in found {
                     if names.contains(&name) {
@@ -315,7 +335,7 @@ fn compile_all(maps: Maps, nodes: &[(String, Node)], errors: &mut Vec<LoadError>
         errors.extend(circles(&templates));
         let mut mappings = Vec::new();
         for (path, node) in mapping_files {
-            match load::mapping(&environment, &templates, path, node) {
+            match load::mapping(&environment, &templates, &parts, path, node) {
                 Ok(mapping) => mappings.push(mapping),
                 Err(found) => errors.extend(found.0),
             }

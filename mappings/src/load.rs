@@ -2,24 +2,24 @@
 //!
 //! Left out on purpose: what stands under `emit`; see [`crate::compile`].
 
-use conformance::Definitions;
 use fhir_core::json::{Map, Number, Value};
 
 use crate::compile::{Compiler, Environment};
 use crate::error::{LoadError, LoadErrors};
-use crate::language::{
-    Body, MessageMapping, Repeated, Rule, RuleEach, SelectRow, TestCase, TypeTemplate, Use,
-};
-use crate::output::Write;
+use crate::language::{MessageMapping, SelectRow, TestCase, TypeTemplate};
 use crate::path::{Base, Notation, Path};
-use crate::source::SegmentId;
 use crate::yaml::{Key, Kind, Node};
 
 /// What a file is, by its first key.
 pub(crate) enum FileKind {
     Mapping,
     Templates,
+    /// Rules that several mappings share.
+    Part,
 }
+
+/// Rules shared by mappings: name, file and content.
+pub(crate) type Parts<'p> = [(&'p str, &'p str, &'p Node)];
 
 /// Names with the line each stands on.
 pub(crate) type NamesAt = Vec<(Box<str>, usize)>;
@@ -29,11 +29,15 @@ pub(crate) fn classify(file: &str, node: &Node) -> Result<(FileKind, NamesAt), L
     if node.get("mapping").is_some() {
         return Ok((FileKind::Mapping, Vec::new()));
     }
+    if node.get("part").is_some() {
+        return Ok((FileKind::Part, Vec::new()));
+    }
     let mut names = Vec::new();
     for item in node.each() {
         let name = item.get("template").and_then(Node::text);
         let Some(name) = name.filter(|n| n.contains('[') && n.ends_with(']')) else {
-            let message = "a file starts with `mapping: ID` or with `template: SOURCE[Target]`";
+            let message =
+                "a file starts with `mapping: ID`, `part: NAME` or `template: SOURCE[Target]`";
             return Err(LoadError::at(file, item.line, message).into());
         };
         names.push((name.into(), item.line));
@@ -143,6 +147,7 @@ fn template(
 pub(crate) fn mapping(
     environment: &Environment<'_>,
     templates: &[TypeTemplate],
+    parts: &Parts<'_>,
     file: &str,
     node: &Node,
 ) -> Result<MessageMapping, LoadErrors> {
@@ -165,6 +170,7 @@ pub(crate) fn mapping(
         input: notation,
         select: Vec::new(),
         rules: Vec::new(),
+        actions: Vec::new(),
         ignored: Vec::new(),
         tests: Vec::new(),
     };
@@ -178,25 +184,34 @@ pub(crate) fn mapping(
                 mapping.select = value
                     .each()
                     .iter()
-                    .filter_map(|row| select(&mut compiler, row))
+                    .flat_map(|row| select(&mut compiler, row))
                     .collect()
             }
             "rules" => {
                 for item in value.each() {
-                    if let Some(rule) = rule(&mut compiler, templates, &mapping.rules, item) {
-                        mapping.rules.push(rule);
+                    match item.get("include").and_then(Node::text) {
+                        Some(name) => {
+                            include(&mut compiler, templates, parts, &mut mapping, (item, name));
+                        }
+                        None => add_rule(&mut compiler, templates, &mut mapping, item),
                     }
                 }
             }
-            "ignored" => mapping.ignored = ignored(&mut compiler, value),
+            "ignored" => mapping.ignored.extend(ignored(&mut compiler, value)),
             "tests" => mapping.tests = tests(&mut compiler, value),
+            "actions" => {}
             other => unknown(
                 &mut compiler,
                 key,
                 other,
-                "mapping, version, input, comment, select, rules, ignored, tests",
+                "mapping, version, input, comment, select, rules, actions, ignored, tests",
             ),
         }
+    }
+    // After the rules, wherever they stand: actions name what rules made.
+    for item in node.get("actions").map(Node::each).unwrap_or_default() {
+        let action = crate::load_rule::action(&mut compiler, &mapping.rules, item);
+        mapping.actions.extend(action);
     }
     if mapping.rules.is_empty() || mapping.select.is_empty() {
         compiler.error(node.line, "a mapping has `select` and at least one rule");
@@ -208,176 +223,68 @@ pub(crate) fn mapping(
     }
 }
 
-fn select(compiler: &mut Compiler<'_>, node: &Node) -> Option<SelectRow> {
-    let text = |key: &str| node.get(key).and_then(Node::text);
-    let row = match (text("message"), text("event"), text("device")) {
-        (Some(message), Some(event), None) => Some(SelectRow::Hl7v2 {
-            message: message.into(),
-            event: event.into(),
-        }),
-        (None, None, Some(kind)) => Some(SelectRow::Device { kind: kind.into() }),
-        _ => None,
-    };
-    if row.is_none() {
-        compiler.error(
-            node.line,
-            "select rows are {message: ADT, event: A01} or {device: KIND}",
-        );
-    }
-    row
-}
-
-fn rule(
+fn add_rule(
     compiler: &mut Compiler<'_>,
     templates: &[TypeTemplate],
-    before: &[Rule],
-    node: &Node,
-) -> Option<Rule> {
-    let name: Box<str> = node
-        .get("rule")
-        .and_then(Node::text)
-        .unwrap_or_default()
-        .into();
-    let mut rule = Rule {
-        name,
-        each: RuleEach::Source,
-        when: None,
-        body: Body::Inline(Default::default()),
-        resource_type: "".into(),
-        identity: Vec::new(),
-        write: Vec::new(),
-        repeated: Repeated::Distinct,
+    mapping: &mut MessageMapping,
+    item: &Node,
+) {
+    if let Some(rule) = crate::load_rule::rule(compiler, templates, &mapping.rules, item) {
+        mapping.rules.push(rule);
+    }
+}
+
+/// `- include: NAME`: the rules of a part as if they stood here, and what it ignores.
+fn include(
+    compiler: &mut Compiler<'_>,
+    templates: &[TypeTemplate],
+    parts: &Parts<'_>,
+    mapping: &mut MessageMapping,
+    (item, name): (&Node, &str),
+) {
+    let Some((_, file, part)) = parts.iter().find(|(known, ..)| *known == name) else {
+        compiler.error(item.line, format!("there is no `part: {name}`"));
+        return;
     };
-    let own_uses = compiler.uses.len();
-    for (key, value) in node.map().unwrap_or_default() {
-        let text = value.text().unwrap_or_default();
+    let before = compiler.errors.len();
+    for (key, value) in part.map().unwrap_or_default() {
         match key.text.as_str() {
-            "rule" | "comment" | "emit" | "type" => {}
-            "each" => rule.each = rule_each(compiler, value)?,
-            "when" => rule.when = compiler.condition(value),
-            "resource" => match templates.iter().position(|t| &*t.name == text) {
-                Some(index) => rule.body = Body::Type(index),
-                None => compiler.error(value.line, format!("there is no template `{text}`")),
-            },
-            "identity" => rule.identity = compiler.identity(value),
-            "write" => {
-                rule.write = value
-                    .each()
-                    .iter()
-                    .filter_map(|w| write(compiler, w))
-                    .collect()
+            "part" | "comment" => {}
+            "rules" => {
+                for item in value.each() {
+                    add_rule(compiler, templates, mapping, item);
+                }
             }
-            "repeated" => match text {
-                "same" => rule.repeated = Repeated::Same,
-                "distinct" => rule.repeated = Repeated::Distinct,
-                _ => compiler.error(value.line, "`repeated` is same or distinct"),
-            },
-            other => unknown(
-                compiler,
-                key,
-                other,
-                "rule, comment, each, when, resource, type, emit, identity, write, repeated",
-            ),
+            "ignored" => mapping.ignored.extend(ignored(compiler, value)),
+            other => unknown(compiler, key, other, "part, comment, rules, ignored"),
         }
     }
-    finish_rule(compiler, templates, before, node, rule, own_uses)
+    for error in compiler.errors.iter_mut().skip(before) {
+        (*file).clone_into(&mut error.file);
+    }
 }
 
-fn finish_rule(
-    compiler: &mut Compiler<'_>,
-    templates: &[TypeTemplate],
-    before: &[Rule],
-    node: &Node,
-    mut rule: Rule,
-    own_uses: usize,
-) -> Option<Rule> {
-    if let (Some(emit), Some(resource_type)) =
-        (node.get("emit"), node.get("type").and_then(Node::text))
-    {
-        let body = compiler.object(emit, resource_type, resource_type);
-        rule.body = Body::Inline(compiler.complete(body, emit.line, resource_type, resource_type));
-        rule.resource_type = resource_type.into();
-    }
-    let mut uses = compiler.uses.split_off(own_uses);
-    if let Body::Type(index) = rule.body
-        && let Some(template) = templates.get(index)
-    {
-        rule.resource_type = template.target.clone();
-        uses.extend(
-            template
-                .uses
-                .iter()
-                .map(|(used, _)| (used.clone(), node.line)),
-        );
-    } else if rule.identity.is_empty() {
-        compiler.error(
-            node.line,
-            "`identity` is missing: what makes the resource this one and no other",
-        );
-    }
-    for (used, line) in uses {
-        if let Use::Rule(name) = used
-            && !before.iter().any(|r| r.name == name)
-        {
-            compiler.error(
-                line,
-                format!("`$reference: {name}` needs a rule `{name}` before this one"),
-            );
-        }
-    }
-    if Definitions::r4()
-        .resource_type(&rule.resource_type)
-        .is_none()
-    {
-        compiler.error(
-            node.line,
-            "a rule has `resource: SEGMENT[Type]`, or `type` and `emit`, for an R4 resource type",
-        );
-    }
-    if rule.write.is_empty() || rule.write.last().is_some_and(|(when, _)| when.is_some()) {
-        compiler.error(
-            node.line,
-            "`write` is missing or its last row has a condition: merge, create or replace",
-        );
-    }
-    if rule.name.is_empty() || before.iter().any(|r| r.name == rule.name) {
-        compiler.error(node.line, "a rule has a name of its own");
-    }
-    Some(rule)
-}
-
-fn rule_each(compiler: &mut Compiler<'_>, node: &Node) -> Option<RuleEach> {
-    if compiler.notation == Notation::Json {
-        return compiler.path(node).map(RuleEach::Path);
-    }
-    let id = SegmentId::parse(node.text().unwrap_or_default());
-    if id.is_none() {
-        compiler.error(node.line, "`each` is a segment: PID");
-    }
-    id.map(RuleEach::Segment)
-}
-
-fn write(
-    compiler: &mut Compiler<'_>,
-    node: &Node,
-) -> Option<(Option<crate::language::Condition>, Write)> {
-    let (when, word) = match node.map() {
-        Some(_) => (node.get("when"), node.get("as").and_then(Node::text)),
-        None => (None, node.text()),
+/// One row for each event: `{message: ADT, event: A01 A04}`.
+fn select(compiler: &mut Compiler<'_>, node: &Node) -> Vec<SelectRow> {
+    let text = |key: &str| node.get(key).and_then(Node::text);
+    let rows: Vec<SelectRow> = match (text("message"), text("event"), text("device")) {
+        (Some(message), Some(events), None) => events
+            .split_whitespace()
+            .map(|event| SelectRow::Hl7v2 {
+                message: message.into(),
+                event: event.into(),
+            })
+            .collect(),
+        (None, None, Some(kind)) => vec![SelectRow::Device { kind: kind.into() }],
+        _ => Vec::new(),
     };
-    let write = match word.unwrap_or_default() {
-        "merge" => Write::Merge,
-        "create" => Write::Create,
-        "replace" => Write::Replace,
-        _ => {
-            compiler.error(
-                node.line,
-                "`write` is merge, create or replace, or {when: CONDITION, as: …}",
-            );
-            return None;
-        }
-    };
-    Some((when.and_then(|w| compiler.condition(w)), write))
+    if rows.is_empty() {
+        compiler.error(
+            node.line,
+            "select rows are {message: ADT, event: A01 A04} or {device: KIND}",
+        );
+    }
+    rows
 }
 
 /// `ignored: {PID-1: why}`: read by nobody, and on purpose.
@@ -408,6 +315,7 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
             settings: Vec::new(),
             output: Vec::new(),
             issues: None,
+            actions: None,
             unread: None,
         };
         let words = |n: &Node| {
@@ -429,12 +337,13 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
                 }
                 "out" => case.output = value.each().iter().map(plain_value).collect(),
                 "issues" => case.issues = Some(words(value)),
+                "actions" => case.actions = Some(words(value)),
                 "unread" => case.unread = Some(words(value)),
                 other => unknown(
                     compiler,
                     key,
                     other,
-                    "name, in, settings, out, issues, unread",
+                    "name, in, settings, out, issues, actions, unread",
                 ),
             }
         }
@@ -447,7 +356,7 @@ fn tests(compiler: &mut Compiler<'_>, node: &Node) -> Vec<TestCase> {
 }
 
 /// YAML as JSON by YAML's core schema, digits kept.
-fn plain_value(node: &Node) -> Value {
+pub(crate) fn plain_value(node: &Node) -> Value {
     match &node.kind {
         Kind::List(items) => Value::Array(items.iter().map(plain_value).collect()),
         Kind::Map(members) => Value::Object(
@@ -465,6 +374,6 @@ fn plain_value(node: &Node) -> Value {
     }
 }
 
-fn unknown(compiler: &mut Compiler<'_>, key: &Key, name: &str, known: &str) {
+pub(crate) fn unknown(compiler: &mut Compiler<'_>, key: &Key, name: &str, known: &str) {
     compiler.error(key.line, format!("there is no `{name}` here: {known}"));
 }

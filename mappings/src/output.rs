@@ -8,6 +8,7 @@ use std::ops::Range;
 use fhir_core::json::Value;
 
 use crate::identity::Identity;
+use crate::revision::Revision;
 use crate::source::{Hl7Tree, Position, SourceTree};
 
 /// All that one source gave.
@@ -15,6 +16,8 @@ use crate::source::{Hl7Tree, Position, SourceTree};
 pub struct Output {
     /// Resources in rule order.
     pub resources: Vec<Produced>,
+    /// What the message says about identities, in message order: merges, moves, links. To be done after `resources`.
+    pub actions: Vec<Action>,
     /// What was odd, in the order found.
     pub issues: Vec<MapIssue>,
     /// Which leaves arrived in a resource or are deliberately ignored.
@@ -34,8 +37,108 @@ pub struct Produced {
     pub rule: Box<str>,
     /// Every element that came from the source.
     pub lineage: Vec<LineageEntry>,
-    /// Elements the sender asked to delete by HL7 null, `""`; FHIR paths without indices, `Patient.telecom`.
+    /// Elements the sender asked to delete by HL7 null, `""`, or that the event takes back, such as the end of a visit by
+    /// A13; FHIR paths without indices, `Patient.telecom`.
     pub cleared: Vec<Box<str>>,
+    /// Elements of `value` that only say something while the resource is new: the state of a visit of which a message
+    /// does not speak, but which R4 requires. A [`Write::Merge`] over a stored resource leaves them out.
+    pub initial: Vec<Box<str>>,
+    /// True for an entry of a directory that messages about many patients name: a practitioner, a place, an organization.
+    /// Such an entry is only created, so messages that share one need not wait for one another.
+    pub shared: bool,
+    /// Lists of which a [`Write::Merge`] keeps stored items the message is silent about.
+    pub lists: Vec<ListMerge>,
+    /// The source's own time for it; `None` when the source has none.
+    pub revision: Option<Revision>,
+    /// What else the message names the same thing by: the id each of its other identifiers would have given. When one of
+    /// them is stored under another record, the message contradicts the store. `identity` is not among them.
+    pub aliases: Vec<Identity>,
+}
+
+/// How a list is merged: an item given goes over the stored item of the same key, member by member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListMerge {
+    /// The list, `location`.
+    pub element: Box<str>,
+    /// What makes two items the same, a path of members inside them: `location.reference`.
+    pub key: Box<str>,
+    /// What becomes of stored items that the message does not name.
+    pub others: Others,
+}
+
+/// What becomes of stored items of a list that a message does not name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Others {
+    /// They stay as they are.
+    Stay,
+    /// They stay with this member set: a place that was left is `completed`.
+    Set(Box<str>, Value),
+    /// They stay, but for those whose member has this value: a transfer taken back.
+    Drop(Box<str>, Value),
+}
+
+/// What a message says about the identity of two things, beside the resources it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// What is to be done.
+    pub kind: ActionKind,
+    /// What is moved, for [`ActionKind::Move`]; an Encounter, an Account.
+    pub what: Option<Identity>,
+    /// The loser, the earlier owner, the earlier identity, or the first of two. It is among the resources only where the
+    /// message states a record of its own; `None` when a move does not say whose it was.
+    pub from: Option<Identity>,
+    /// The survivor, the new owner, the new identity, or the second of two.
+    pub into: Identity,
+    /// Other ids the message gives for `from`; see [`Produced::aliases`].
+    pub from_aliases: Vec<Identity>,
+    /// FHIR Identifiers of the earlier identity, as the message states them: what the new record takes over or gives up.
+    pub from_identifiers: Vec<Value>,
+    /// The source's own time of the action.
+    pub revision: Option<Revision>,
+    /// The rule that made it.
+    pub rule: Box<str>,
+    /// The segment that says so.
+    pub source: Option<Position>,
+}
+
+/// Kinds of [`Action`]; the trigger events are HL7 v2 chapter 3's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionKind {
+    /// `from` is the same as `into` and lives on as `into`: A18, A34, A36, A40 persons, A41 accounts, A42 visits.
+    Merge,
+    /// `what` belongs to `into` instead of `from`: A43, A44, A45.
+    Move,
+    /// `from` is from now on called `into`; there is one record: A46, A47.
+    ChangeId,
+    /// Two records are about one person and stay apart: A24.
+    Link,
+    /// Two linked records are not about one person: A37.
+    Unlink,
+}
+
+impl ActionKind {
+    /// The word mapping files use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActionKind::Merge => "merge",
+            ActionKind::Move => "move",
+            ActionKind::ChangeId => "change-id",
+            ActionKind::Link => "link",
+            ActionKind::Unlink => "unlink",
+        }
+    }
+
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        [
+            Self::Merge,
+            Self::Move,
+            Self::ChangeId,
+            Self::Link,
+            Self::Unlink,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
 }
 
 /// What to do when the resource exists already.
@@ -190,6 +293,7 @@ codes! {
     NotAnInteger Warning "not-an-integer" "not a whole number in range";
     NotABoolean Warning "not-a-boolean" "neither Y nor N";
     NotACode Warning "not-a-code" "not a FHIR code";
+    NotBase64 Warning "not-base64" "neither base64 nor hexadecimal data";
     NotAUri Warning "not-a-uri" "not a URI";
     UnmappedCode Warning "unmapped-code" "the code is in no concept map row";
     UnknownCodeSystem Information "unknown-code-system" "the coding system has no known URI; its name was kept as a local one";
@@ -199,13 +303,19 @@ codes! {
     AuthorityMissing Information "authority-missing" "no assigning authority; the feed's default was taken";
     NumberAsText Warning "number-as-text" "a numeric result that is no number was kept as text";
     ValueTypeUnmapped Warning "value-type-unmapped" "no mapping for this value type; it is kept as text or left out";
+    ValueInExtension Information "value-in-extension" "R4 has no place for a document as a value; it stands in R5's extension";
     ValueTypeMissing Warning "value-type-missing" "no value type; the value was kept as text";
     ValueRepeats Information "value-repeats" "several values; each became a component";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
     IdentityByOtherType Warning "identity-by-other-type" "no medical record number; another kind of identifier names the patient";
+    VisitByAccount Information "visit-by-account" "no visit number; the account number names the visit";
+    VisitByTime Warning "visit-by-time" "no number names the visit; it is the patient's visit of that admission time";
     IdentityRepeated Warning "identity-repeated" "same identifiers twice in one message; the second got a number";
     SamePersonTwice Warning "same-person-twice" "one person twice with other data; the first was kept";
+    IdentityMissing Warning "identity-missing" "nothing names this record; it was passed over";
+    ElementMissing Warning "element-missing" "R4 requires an element that nothing here gives; the record was passed over";
+    SameIdentity Warning "same-identity" "both sides of a merge or move are the same record; nothing is to be done";
     RepeatsLost Warning "repeats-lost" "the element holds one value and more were sent; the first was taken";
     ScriptFailed Warning "script-failed" "an expression failed; the element was left out";
     ScriptInexact Warning "script-inexact" "an expression gave an inexact number; the element was left out";

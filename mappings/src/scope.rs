@@ -153,6 +153,11 @@ impl<'a> Scope<'a> {
             .filter_map(move |place| tree.and_then(|tree| descend(tree, place, path)))
     }
 
+    /// The segment that a path into `id` means, seen from another segment.
+    pub(crate) fn nearest_segment(&self, from: u32, id: SegmentId) -> Option<u32> {
+        self.nearest(self.tree()?, from, id)
+    }
+
     /// The segment a path means, seen from another segment.
     fn nearest(&self, tree: &Hl7Tree, from: u32, id: SegmentId) -> Option<u32> {
         if tree.segment_id(from) == Some(id) {
@@ -281,6 +286,26 @@ impl<'a> Scope<'a> {
         (0..tree.segment_count())
             .filter(|s| tree.segment_id(*s) == Some(id))
             .collect()
+    }
+
+    /// Segments with this identifier in our group and the groups in it.
+    pub(crate) fn segments_within(&self, from: &Place<'a>, id: SegmentId) -> Vec<u32> {
+        let (Place::Hl7(place), Some(tree)) = (from, self.tree()) else {
+            return Vec::new();
+        };
+        tree.segments_within(tree.group_of(place.segment))
+            .filter(|s| tree.segment_id(*s) == Some(id))
+            .collect()
+    }
+
+    /// The segments of the group of that name around a segment.
+    pub(crate) fn group_around(&self, from: u32, name: &str) -> Option<Range<u32>> {
+        let tree = self.tree()?;
+        let mut group = tree.group_of(from);
+        while tree.group_name(group) != name {
+            group = tree.parent_of(group)?;
+        }
+        Some(tree.segments_within(group))
     }
 
     /// Segments with this identifier that follow the current one before the next of its own kind, in its group.

@@ -6,9 +6,10 @@ use fhir_core::json::{Document, Value};
 
 use crate::context::Context;
 use crate::error::LoadError;
+use crate::identity::Identity;
 use crate::language::{MessageMapping, TestCase, TypeTemplate};
 use crate::library::Catalog;
-use crate::output::MapIssue;
+use crate::output::{MapIssue, Output};
 use crate::path::Notation;
 use crate::sample;
 use crate::scope::Scope;
@@ -53,7 +54,11 @@ fn context(case: &TestCase) -> Result<Context, String> {
 fn run_template(catalog: &Catalog, template: &TypeTemplate, case: &TestCase) -> Result<(), String> {
     let context = context(case)?;
     let segment = SegmentId::parse(&template.source);
-    let is_segment = segment.is_some() && !template.identity.is_empty();
+    let starts = |line: &str| {
+        line.trim_start()
+            .starts_with(&format!("{}|", template.source))
+    };
+    let is_segment = segment.is_some() && case.input.lines().any(starts);
     let tree = if is_segment {
         sample::segments(&case.input)?
     } else {
@@ -92,6 +97,7 @@ fn run_mapping(catalog: &Catalog, mapping: &MessageMapping, case: &TestCase) -> 
     let values: Vec<Value> = output.resources.iter().map(|r| r.value.clone()).collect();
     compare(&values, case)?;
     compare_issues(&output.issues, case)?;
+    compare_actions(&output, case)?;
     if let Some(expected) = &case.unread {
         let unread: Vec<String> = output
             .used
@@ -120,6 +126,43 @@ fn compare_issues(issues: &[MapIssue], case: &TestCase) -> Result<(), String> {
     } else {
         let found: Vec<String> = issues.iter().map(ToString::to_string).collect();
         Err(format!("issues: {found:#?}"))
+    }
+}
+
+/// Actions in the words of tests: `merge Patient[1] into Patient[0]`. What is no resource of the message is named by type.
+fn compare_actions(output: &Output, case: &TestCase) -> Result<(), String> {
+    let Some(expected) = &case.actions else {
+        return Ok(());
+    };
+    let name = |identity: &Identity| {
+        let index = output
+            .resources
+            .iter()
+            .position(|r| r.identity.id == identity.id);
+        match index {
+            Some(index) => format!("{}[{index}]", identity.resource_type),
+            None => identity.resource_type.to_string(),
+        }
+    };
+    let words = output.actions.iter().map(|action| {
+        let mut words = action.kind.as_str().to_owned();
+        for (word, identity) in [("", &action.what), ("from ", &action.from)] {
+            if let Some(identity) = identity {
+                let word = if action.what.is_some() { word } else { "" };
+                words.push_str(&format!(" {word}{}", name(identity)));
+            }
+        }
+        format!("{words} into {}", name(&action.into))
+    });
+    let found: Vec<String> = words.collect();
+    if found
+        .iter()
+        .map(String::as_str)
+        .eq(expected.iter().map(|e| &**e))
+    {
+        Ok(())
+    } else {
+        Err(format!("actions: {found:?}"))
     }
 }
 

@@ -30,16 +30,16 @@ pub(crate) struct Clock {
 pub(crate) type Converted = Result<(String, Option<Code>), Code>;
 
 /// The parts of a DTM, each as its digits.
-struct Dtm<'a> {
-    year: &'a str,
-    month: Option<&'a str>,
-    day: Option<&'a str>,
-    hour: Option<&'a str>,
-    minute: Option<&'a str>,
-    second: Option<&'a str>,
+pub(crate) struct Dtm<'a> {
+    pub year: &'a str,
+    pub month: Option<&'a str>,
+    pub day: Option<&'a str>,
+    pub hour: Option<&'a str>,
+    pub minute: Option<&'a str>,
+    pub second: Option<&'a str>,
     /// Digits after the point of the second.
-    fraction: Option<&'a str>,
-    offset: Option<String>,
+    pub fraction: Option<&'a str>,
+    pub offset: Option<String>,
 }
 
 /// FHIR `date`: year, month or day; a time of day is left to another element.
@@ -60,12 +60,8 @@ pub(crate) fn date_time(text: &str, clock: &Clock) -> Converted {
     let second = dtm.second.unwrap_or("00");
     let fraction = dtm.fraction.map(|f| format!(".{f}")).unwrap_or_default();
     let local = dtm.local(hour, minute, second).ok_or(Code::NotADate)?;
-    let (offset, note) = match dtm.offset.as_deref().or(clock.message_offset.as_deref()) {
-        Some(offset) => (offset.to_owned(), None),
-        None => match clock.zone.and_then(|zone| zone_offset(zone, local)) {
-            Some(found) => found,
-            None => return Ok((dtm.date_text(), Some(Code::NoTimeZone))),
-        },
+    let Some((offset, note)) = dtm.offset_at(local, clock) else {
+        return Ok((dtm.date_text(), Some(Code::NoTimeZone)));
     };
     Ok((
         format!(
@@ -115,7 +111,19 @@ pub(crate) fn offset_of(text: &str) -> Option<Box<str>> {
 }
 
 impl<'a> Dtm<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    /// Its own offset, else the message's, else the zone's at that local time.
+    pub(crate) fn offset_at(
+        &self,
+        local: NaiveDateTime,
+        clock: &Clock,
+    ) -> Option<(String, Option<Code>)> {
+        match self.offset.as_deref().or(clock.message_offset.as_deref()) {
+            Some(offset) => Some((offset.to_owned(), None)),
+            None => clock.zone.and_then(|zone| zone_offset(zone, local)),
+        }
+    }
+
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (main, offset) = match text.find(['+', '-']) {
             Some(at) => {
                 let (main, offset) = text.split_at_checked(at)?;

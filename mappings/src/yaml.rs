@@ -14,19 +14,24 @@ const YAML_BYTES_MAX: usize = 1_000_000;
 
 /// A node with the line it starts on, from 1.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
+pub struct Node {
+    /// The line.
     pub line: usize,
+    /// What it is.
     pub kind: Kind,
 }
 
 /// What a node is.
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Text; `plain` when it stands without quotes.
     Scalar {
+        /// The text.
         text: String,
+        /// True without quotes.
         plain: bool,
     },
+    /// Items in file order.
     List(Vec<Node>),
     /// Keys in file order, each with its own line.
     Map(Vec<(Key, Node)>),
@@ -34,13 +39,16 @@ pub(crate) enum Kind {
 
 /// A key and the line it stands on.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
+pub struct Key {
+    /// The key.
     pub text: String,
+    /// Its line.
     pub line: usize,
 }
 
 impl Node {
-    pub(crate) fn text(&self) -> Option<&str> {
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
         if let Kind::Scalar { text, .. } = &self.kind {
             Some(text)
         } else {
@@ -48,7 +56,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn map(&self) -> Option<&[(Key, Node)]> {
+    /// The members of a map.
+    pub fn map(&self) -> Option<&[(Key, Node)]> {
         if let Kind::Map(members) = &self.kind {
             Some(members)
         } else {
@@ -56,7 +65,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn list(&self) -> Option<&[Node]> {
+    /// The items of a list.
+    pub fn list(&self) -> Option<&[Node]> {
         if let Kind::List(items) = &self.kind {
             Some(items)
         } else {
@@ -64,7 +74,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    /// The member of a name.
+    pub fn get(&self, key: &str) -> Option<&Node> {
         self.map()?
             .iter()
             .find(|(k, _)| k.text == key)
@@ -72,13 +83,16 @@ impl Node {
     }
 
     /// The items of a list, or the node itself where one value may stand for a list of one.
-    pub(crate) fn each(&self) -> &[Node] {
+    pub fn each(&self) -> &[Node] {
         self.list().unwrap_or(std::slice::from_ref(self))
     }
 }
 
 /// Parses one document.
-pub(crate) fn parse(file: &str, text: &str) -> Result<Node, LoadErrors> {
+///
+/// # Errors
+/// What is wrong, with its line.
+pub fn parse(file: &str, text: &str) -> Result<Node, LoadErrors> {
     if text.len() > YAML_BYTES_MAX {
         return Err(LoadError::at(
             file,

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, web};
+use bytes::Bytes;
 use conformance::ResourceTypeId;
 use fhir_core::datatype::date::Zone;
 use fhir_core::datatype::ucum;
@@ -14,18 +16,27 @@ use fhir_core::ids::ResourceKey;
 use fhir_core::index::{Context, Extractor, IndexEntry};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::ValueRef;
+use fhir_core::terminology::Catalogue;
 use fhir_store::{Store, StoreError, StoreOptions, Stored};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::admin::guard::only_administrators;
 use crate::audit::ReadTrail;
 use crate::cache::BodyCache;
-use crate::config::{Config, ConfigError, Listen};
-use crate::feeds::Feeds;
+use crate::config::{Config, ConfigError};
+use crate::definitions::KnownDefinitions;
+use crate::ehr::tenants::Tenants;
+use crate::feeds::{Feeds, Transport};
+use crate::http::cors::{self, Origins};
 use crate::http::paging::Signer;
+use crate::ingest;
 use crate::metrics::{Metrics, StoreFigures};
+use crate::operations::export::Jobs;
 use crate::routes;
+use crate::search::custom::{self, Custom};
 use crate::source::{Clock, IdSource, random_ids, system_clock};
+use crate::write::validation::Rules;
 
 /// What all requests share.
 pub struct Server {
@@ -45,14 +56,36 @@ pub struct Server {
     pub reads: ReadTrail,
     /// Signs paging links.
     pub signer: Signer,
+    /// What takes HL7 v2 messages.
+    pub feeds: Feeds,
     /// The time.
     pub clock: Clock,
+    /// Profiles and terminology.
+    pub definitions: KnownDefinitions,
+    /// How strictly what is checked.
+    pub rules: Rules,
     /// New logical ids.
     pub ids: IdSource,
     /// Where work runs that must not hold up the threads that serve requests.
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// What all feeds share about messages.
+    pub messages: crate::messages::Shared,
+    /// Search parameters added to the official ones.
+    pub custom: Custom,
+    statement: RwLock<Option<Bytes>>,
+    /// Bulk exports.
+    pub exports: Jobs,
+    /// Held by who brings the index of words up to date.
+    pub words_lane: Arc<Mutex<()>>,
+    this: Weak<Server>,
+    /// The EHR tenants.
+    pub tenants: Tenants,
+    /// Devices looked up before.
+    pub devices: ingest::directory::DirectoryCache,
+    /// Sources of device data, once the server serves.
+    pub sources: OnceLock<ingest::Sources>,
     stopping: AtomicBool,
 }
 
@@ -62,13 +95,37 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, 0).await
+    }
+
+    /// The same for loading much at once: commits wait for each other, so that each costs less.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open_to_load(config: Config, http: SocketAddr) -> Result<Arc<Self>, StartError> {
+        Self::open_with(config, http, StoreOptions::LOAD_CHANGES).await
+    }
+
+    async fn open_with(
+        config: Config,
+        http: SocketAddr,
+        group_changes_min: usize,
+    ) -> Result<Arc<Self>, StartError> {
         let clock = system_clock();
         let store = Store::open(StoreOptions {
             unit_conversion: Some(Arc::new(ucum::convert)),
+            group_changes_min,
             ..StoreOptions::new(config.database.clone(), Arc::clone(&clock))
         })
         .await?;
-        Ok(Self::with_store(config, http, store, clock, random_ids()))
+        let definitions = KnownDefinitions::open(&config.packages).map_err(StartError::Package)?;
+        let server = Self::with_definitions(config, http, store, clock, random_ids(), definitions);
+        // Definitions whose index is complete are there at once; others are indexed first, without holding up the start.
+        if let Err(error) = custom::load(&server).await {
+            tracing::error!(%error, "added search parameters cannot be taken up");
+        }
+        custom::refresh_soon(&server);
+        Ok(server)
     }
 
     /// The same with a store that is already open, a clock and a source of ids. To be called inside a runtime.
@@ -79,17 +136,42 @@ impl Server {
         clock: Clock,
         ids: IdSource,
     ) -> Arc<Self> {
+        let definitions = KnownDefinitions::default();
+        Self::with_definitions(config, http, store, clock, ids, definitions)
+    }
+
+    fn with_definitions(
+        config: Config,
+        http: SocketAddr,
+        store: Store,
+        clock: Clock,
+        ids: IdSource,
+        definitions: KnownDefinitions,
+    ) -> Arc<Self> {
         let (base_url, own_bases) = bases(&config, http);
         let metrics = Arc::new(Metrics::default());
         // Other processes may write to PostgreSQL; what they write would not be seen here.
         let is_cached = config.cache_bytes > 0 && matches!(store, Store::Sqlite(_));
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            custom: Custom::default(),
+            statement: RwLock::default(),
+            words_lane: Arc::default(),
+            exports: Jobs::new(export_folder(&config)),
             cache: is_cached.then(|| BodyCache::new(config.cache_bytes)),
             reads: ReadTrail::new(Arc::clone(&metrics)),
             signer: Signer::new(store.secret()),
+            feeds: Feeds::default(),
             retry_lane: Mutex::new(()),
+            devices: ingest::directory::DirectoryCache::default(),
+            sources: OnceLock::new(),
+            messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
+            tenants: Tenants::default(),
             stopping: AtomicBool::new(false),
+            definitions,
+            // `Config::check` has read them once already.
+            rules: Rules::parse(&config.validation_rules).unwrap_or_default(),
             config,
             base_url,
             own_bases,
@@ -119,6 +201,42 @@ impl Server {
         Ok(stored)
     }
 
+    /// The server as work that goes on behind a request holds it.
+    pub fn this(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
+    }
+
+    /// The CapabilityStatement, made when it is not there.
+    pub fn statement(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        let kept = self
+            .statement
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        kept.unwrap_or_else(|| {
+            let made = make();
+            let mut slot = self
+                .statement
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            *slot = Some(made.clone());
+            made
+        })
+    }
+
+    /// What the server can do has changed.
+    pub fn forget_statement(&self) {
+        *self
+            .statement
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What is known of value sets and code systems.
+    pub fn codes(&self) -> Arc<Catalogue> {
+        self.definitions.current()
+    }
+
     /// Whether the server has begun to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
@@ -146,12 +264,26 @@ impl Server {
             base_urls: &own_bases,
             zone: Zone::UTC,
         };
-        Extractor::r4().extract(resource_type, resource, &context)
+        match self.custom.extractor() {
+            Some(extractor) => extractor.extract(resource_type, resource, &context),
+            None => Extractor::r4().extract(resource_type, resource, &context),
+        }
     }
 
     /// What the own bases are, as the reading of references wants them.
     pub fn own_bases(&self) -> Vec<&str> {
         self.own_bases.iter().map(String::as_str).collect()
+    }
+}
+
+/// Where exports are written: as set, or beside a database file, or in the system's folder for passing files.
+fn export_folder(config: &Config) -> PathBuf {
+    if let Some(folder) = &config.export_folder {
+        return folder.clone();
+    }
+    match config.database.strip_prefix("sqlite:") {
+        Some(path) => PathBuf::from(format!("{path}.export")),
+        None => std::env::temp_dir().join("stoker-export"),
     }
 }
 
@@ -212,10 +344,12 @@ pub struct App {
     pub http: SocketAddr,
     /// Where HL7 v2 messages are taken.
     pub mllp: Option<SocketAddr>,
+    /// Where each feed listened at the start, by name.
+    pub feeds: Vec<(String, Transport, SocketAddr)>,
     handle: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     recording: JoinHandle<()>,
-    feeds: Feeds,
+    brokers: ingest::mqtt::Brokers,
 }
 
 impl App {
@@ -230,10 +364,16 @@ impl App {
         let for_workers = Arc::clone(&shared);
         let (workers, stop_seconds) = (config.workers, config.stop_seconds);
         let wanted = config.http;
+        let origins = Origins::of(config.cors_origins.as_deref());
         let builder = HttpServer::new(move || {
             let state = for_workers.get().cloned();
+            let origins = origins.clone();
             actix_web::App::new()
+                .wrap(actix_web::middleware::from_fn(move |request, next| {
+                    cors::around(origins.clone(), request, next)
+                }))
                 .wrap(actix_web::middleware::Compress::default())
+                .wrap(actix_web::middleware::from_fn(only_administrators))
                 .configure(move |urls| routes::configure(urls, state))
         })
         .workers(workers)
@@ -244,35 +384,50 @@ impl App {
         let http = builder.addrs().first().copied().unwrap_or(wanted);
 
         let server = Server::open(config, http).await?;
-        let feeds = match server.config.mllp {
-            Listen::Off => Feeds::none(),
-            Listen::On(address) => {
-                let started = Feeds::start(&server, address).await;
-                started.map_err(|e| StartError::Bind("mllp", address, e))?
-            }
-        };
+        if let Err(problem) = crate::gateway::finish_merges(&server).await {
+            tracing::error!(%problem, "merges of an earlier run are not finished yet");
+        }
+        server
+            .feeds
+            .start(&server)
+            .await
+            .map_err(StartError::Feed)?;
+        let feeds = server.feeds.addresses();
+        let tenants = Tenants::start(&server).await;
+        tenants.map_err(|e| StartError::Config(ConfigError(e)))?;
+        let sources = ingest::Sources::load(&server.config);
+        let sources = sources.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let brokers = ingest::mqtt::Brokers::start(&server, &sources);
+        let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
+        let _ = server.sources.set(sources);
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
         let serving = tokio::spawn(running);
         let recorder = Arc::clone(&server);
         let recording = tokio::spawn(async move { recorder.reads.run(&recorder.store).await });
-        tracing::info!(%http, base_url = %server.base_url, mllp = ?feeds.address(), "the server answers");
+        tracing::info!(%http, base_url = %server.base_url, feeds = feeds.len(), "the server answers");
         Ok(Self {
-            mllp: feeds.address(),
+            mllp: feeds
+                .iter()
+                .find(|(name, ..)| *name == server.config.mllp_feed)
+                .map(|(.., address)| *address),
+            feeds,
             server,
             http,
             handle,
             serving,
             recording,
-            feeds,
+            brokers,
         })
     }
 
     /// Stops: what was received is finished and answered, nothing new is taken, the database is closed.
     pub async fn stop(self) {
         self.server.stopping.store(true, Ordering::Relaxed);
-        self.feeds.stop().await;
+        self.server.tenants.stop();
+        self.server.feeds.stop().await;
+        self.brokers.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");
@@ -291,6 +446,10 @@ pub enum StartError {
     Config(ConfigError),
     /// An address cannot be listened on: setting, address, reason.
     Bind(&'static str, SocketAddr, String),
+    /// A package of definitions cannot be read: which and why.
+    Package(String),
+    /// A feed of the settings cannot be started.
+    Feed(String),
     /// The database cannot be opened.
     Store(StoreError),
 }
@@ -305,6 +464,8 @@ impl fmt::Display for StartError {
                     "`{setting}` = {address} cannot be listened on: {why}; stop what uses it or choose another port"
                 )
             }
+            Self::Package(why) => write!(f, "a package cannot be read: {why}"),
+            Self::Feed(why) => f.write_str(why),
             Self::Store(error) => error.fmt(f),
         }
     }

@@ -17,8 +17,9 @@ use crate::metrics::Metrics;
 /// Longest time a read waits for being recorded.
 pub const READ_WINDOW: Duration = Duration::from_secs(1);
 
-/// Reads that are recorded at once even if the window is still open.
-pub const READ_BATCH: usize = 1_000;
+/// Reads that are recorded at once even if the window is still open. After each batch every reader of a SQLite
+/// database finds its page cache out of date, so that many small batches cost more than the rows.
+pub const READ_BATCH: usize = 10_000;
 
 /// Reads kept in memory at most. More arrive only if the database takes none for seconds; they are counted as lost
 /// (`stoker_audit_dropped_total`) and logged rather than filling the memory.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, import, reindex, send, serve, settings};
+use crate::commands::{check, demo, ehr, feeds, import, reindex, send, serve, settings};
+use crate::commands::{messages, regress};
 use crate::config::Settings;
 
 /// A FHIR R4 server that takes hospital data in and gives it out.
@@ -22,10 +23,21 @@ enum Command {
     Serve(WithSettings),
     /// Load Bundles (JSON) and NDJSON from files and folders
     Import(import::Arguments),
-    /// Send HL7 v2 messages over MLLP and print each acknowledgement
+    /// Send HL7 v2 messages over MLLP, TLS or HTTP and print each acknowledgement
     Send(send::Arguments),
+    /// Look into the message log of a running server, and read messages again
+    Messages(messages::Arguments),
+    /// Say which message, field and rule an element of a resource came from
+    Trace(messages::TraceArguments),
+    /// Run messages against a draft of the mappings and print what differs
+    Regress(regress::Arguments),
+    /// List, register, change, pause, resume and remove the feeds of a running server
+    Feeds(feeds::Arguments),
     /// Start a server with a small synthetic hospital and print what to try
     Demo(demo::Arguments),
+    /// Plan, check and run the copy of an EHR
+    #[command(subcommand)]
+    Ehr(ehr::Command),
     /// Make the search index of every resource anew
     Reindex(WithSettings),
     /// Check that the database is sound
@@ -62,7 +74,12 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Send(arguments) => send::run(&arguments),
+        Command::Messages(arguments) => messages::run(&arguments),
+        Command::Trace(arguments) => messages::trace(&arguments),
+        Command::Regress(arguments) => regress::run(&arguments),
+        Command::Feeds(arguments) => feeds::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Ehr(command) => ehr::run(command),
         Command::Reindex(arguments) => reindex::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(ConfigCommand::Check(arguments)) => settings::check(&arguments),

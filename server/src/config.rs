@@ -9,8 +9,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feeds::FeedSettings;
+use crate::ingest::settings::{DeviceSource, MqttBroker};
+
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
+
+/// Shortest admin token, in characters.
+const TOKEN_LENGTH_MIN: usize = 16;
 
 /// Largest settings file read, in bytes: a real one has a few hundred.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -54,6 +60,20 @@ pub struct Settings {
     /// Folder of mappings that add to or replace the ones inside the program
     #[arg(long, env = "STOKER_MAPPINGS", value_name = "FOLDER")]
     pub mappings: Option<PathBuf>,
+    /// Folder of EHR tenants, one TOML file each
+    #[arg(long, env = "STOKER_TENANTS", value_name = "FOLDER")]
+    pub tenants: Option<PathBuf>,
+    /// Token of those who may administer the server over the network; without one only this machine may
+    #[arg(
+        long,
+        env = "STOKER_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub admin_token: Option<Secret>,
+    /// Feeds, each a table `[[feed]]` of the settings file
+    #[arg(skip)]
+    pub feed: Vec<FeedSettings>,
     /// The FHIR base as clients see it, such as `https://fhir.example.org/fhir`
     #[arg(long, env = "STOKER_BASE_URL", value_name = "URL")]
     pub base_url: Option<String>,
@@ -63,6 +83,29 @@ pub struct Settings {
     /// What happens to a resource that does not fit the R4 definitions
     #[arg(long, env = "STOKER_VALIDATION")]
     pub validation: Option<Validation>,
+    /// What happens to a resource that breaks an invariant of R4
+    #[arg(long, env = "STOKER_INVARIANTS")]
+    pub invariants: Option<Mode>,
+    /// What happens to a resource that breaks a profile it claims
+    #[arg(long, env = "STOKER_PROFILES")]
+    pub profiles: Option<Mode>,
+    /// Another mode for a type or profile: `TYPE=MODE` or `PROFILE_URL=MODE`; a profile named so is checked on every
+    /// resource of its type
+    #[arg(
+        long = "validation-rule",
+        env = "STOKER_VALIDATION_RULES",
+        value_delimiter = ',',
+        value_name = "WHAT=MODE"
+    )]
+    pub validation_rules: Option<Vec<String>>,
+    /// Folders and `.tgz` packages of profiles, value sets, code systems and concept maps
+    #[arg(
+        long = "package",
+        env = "STOKER_PACKAGES",
+        value_delimiter = ',',
+        value_name = "FOLDER|TGZ"
+    )]
+    pub packages: Option<Vec<PathBuf>>,
     /// Threads that serve HTTP (default: one for each core)
     #[arg(long, env = "STOKER_WORKERS", value_name = "COUNT")]
     pub workers: Option<usize>,
@@ -84,9 +127,31 @@ pub struct Settings {
     /// Memory for current resources kept ready, in bytes; 0 turns it off
     #[arg(long, env = "STOKER_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
+    /// Matches that one conditional delete removes at most; 1 refuses when several match
+    #[arg(long, env = "STOKER_CONDITIONAL_DELETE_MAX", value_name = "COUNT")]
+    pub conditional_delete_max: Option<usize>,
+    /// Web origins whose pages may call the API, separated by commas; `*` for all, `off` for none
+    /// (default: those of this machine)
+    #[arg(long, env = "STOKER_CORS_ORIGINS", value_name = "ORIGINS")]
+    pub cors_origins: Option<String>,
+    /// Folder of the files that bulk export writes (default: beside the database)
+    #[arg(long, env = "STOKER_EXPORT_FOLDER", value_name = "FOLDER")]
+    pub export_folder: Option<PathBuf>,
     /// Seconds that running requests get to finish when the server stops
     #[arg(long, env = "STOKER_STOP_SECONDS", value_name = "SECONDS")]
     pub stop_seconds: Option<u64>,
+    /// Folder of payload mappings of devices that add to or replace the ones inside the program
+    #[arg(long, env = "STOKER_DEVICE_MAPPINGS", value_name = "FOLDER")]
+    pub device_mappings: Option<PathBuf>,
+    /// Ask every sender to `/ingest` for a device token
+    #[arg(long, env = "STOKER_DEVICE_TOKENS_REQUIRED", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub device_tokens_required: Option<bool>,
+    /// Senders of device data; in the file only.
+    #[arg(skip)]
+    pub device: Vec<DeviceSource>,
+    /// Brokers of device data; in the file only.
+    #[arg(skip)]
+    pub mqtt: Vec<MqttBroker>,
 }
 
 /// The settings in force.
@@ -112,12 +177,22 @@ pub struct Config {
     pub mllp_id_namespace: Option<String>,
     /// See [`Settings::mappings`].
     pub mappings: Option<PathBuf>,
+    /// See [`Settings::tenants`].
+    pub tenants: Option<PathBuf>,
     /// See [`Settings::base_url`]; `None` means it is made from the address bound.
     pub base_url: Option<String>,
     /// See [`Settings::insecure_open`].
     pub insecure_open: bool,
     /// See [`Settings::validation`].
     pub validation: Validation,
+    /// See [`Settings::invariants`].
+    pub invariants: Mode,
+    /// See [`Settings::profiles`].
+    pub profiles: Mode,
+    /// See [`Settings::validation_rules`].
+    pub validation_rules: Vec<String>,
+    /// See [`Settings::packages`].
+    pub packages: Vec<PathBuf>,
     /// See [`Settings::workers`].
     pub workers: usize,
     /// See [`Settings::log`].
@@ -132,8 +207,26 @@ pub struct Config {
     pub page_entries_max: usize,
     /// See [`Settings::cache_bytes`].
     pub cache_bytes: u64,
+    /// See [`Settings::conditional_delete_max`].
+    pub conditional_delete_max: usize,
+    /// See [`Settings::cors_origins`]; `None` means those of this machine.
+    pub cors_origins: Option<String>,
+    /// See [`Settings::export_folder`].
+    pub export_folder: Option<PathBuf>,
     /// See [`Settings::stop_seconds`].
     pub stop_seconds: u64,
+    /// See [`Settings::device_mappings`].
+    pub device_mappings: Option<PathBuf>,
+    /// See [`Settings::device_tokens_required`].
+    pub device_tokens_required: bool,
+    /// See [`Settings::device`].
+    pub device: Vec<DeviceSource>,
+    /// See [`Settings::mqtt`].
+    pub mqtt: Vec<MqttBroker>,
+    /// See [`Settings::admin_token`].
+    pub admin_token: Option<Secret>,
+    /// See [`Settings::feed`].
+    pub feed: Vec<FeedSettings>,
 }
 
 impl Default for Config {
@@ -149,9 +242,14 @@ impl Default for Config {
             mllp_default_authority: None,
             mllp_id_namespace: None,
             mappings: None,
+            tenants: None,
             base_url: None,
             insecure_open: false,
             validation: Validation::Reject,
+            invariants: Mode::Reject,
+            profiles: Mode::Warn,
+            validation_rules: Vec::new(),
+            packages: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             log: LogFormat::Pretty,
             log_filter: "info".to_owned(),
@@ -160,8 +258,49 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1_000,
             cache_bytes: 32 << 20,
+            conditional_delete_max: 1,
+            cors_origins: None,
+            export_folder: None,
             stop_seconds: 30,
+            device_mappings: None,
+            device_tokens_required: false,
+            device: Vec::new(),
+            mqtt: Vec::new(),
+            admin_token: None,
+            feed: Vec::new(),
         }
+    }
+}
+
+/// A text that is neither printed nor logged.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -212,6 +351,18 @@ pub enum Validation {
     /// It is refused, with every fault named.
     Reject,
     /// It is stored as it is.
+    Off,
+}
+
+/// What a broken invariant or profile does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The resource is refused, with every fault named.
+    Reject,
+    /// The resource is stored; the log counts the faults.
+    Warn,
+    /// Nothing is checked.
     Off,
 }
 
@@ -283,6 +434,7 @@ impl Config {
             mllp_default_authority: given.mllp_default_authority.or(file.mllp_default_authority),
             mllp_id_namespace: given.mllp_id_namespace.or(file.mllp_id_namespace),
             mappings: given.mappings.or(file.mappings),
+            tenants: given.tenants.or(file.tenants),
             base_url: given.base_url.or(file.base_url),
             insecure_open: given
                 .insecure_open
@@ -292,6 +444,16 @@ impl Config {
                 .validation
                 .or(file.validation)
                 .unwrap_or(default.validation),
+            invariants: given
+                .invariants
+                .or(file.invariants)
+                .unwrap_or(default.invariants),
+            profiles: given.profiles.or(file.profiles).unwrap_or(default.profiles),
+            validation_rules: given
+                .validation_rules
+                .or(file.validation_rules)
+                .unwrap_or(default.validation_rules),
+            packages: given.packages.or(file.packages).unwrap_or(default.packages),
             workers: given.workers.or(file.workers).unwrap_or(default.workers),
             log: given.log.or(file.log).unwrap_or(default.log),
             log_filter: given
@@ -314,10 +476,25 @@ impl Config {
                 .cache_bytes
                 .or(file.cache_bytes)
                 .unwrap_or(default.cache_bytes),
+            conditional_delete_max: given
+                .conditional_delete_max
+                .or(file.conditional_delete_max)
+                .unwrap_or(default.conditional_delete_max),
+            cors_origins: given.cors_origins.or(file.cors_origins),
+            export_folder: given.export_folder.or(file.export_folder),
             stop_seconds: given
                 .stop_seconds
                 .or(file.stop_seconds)
                 .unwrap_or(default.stop_seconds),
+            device_mappings: given.device_mappings.or(file.device_mappings),
+            device_tokens_required: given
+                .device_tokens_required
+                .or(file.device_tokens_required)
+                .unwrap_or(default.device_tokens_required),
+            device: file.device,
+            mqtt: file.mqtt,
+            admin_token: given.admin_token.or(file.admin_token),
+            feed: file.feed,
         }
     }
 
@@ -331,6 +508,14 @@ impl Config {
             Listen::Off => None,
             Listen::On(address) => Some(("mllp", address)),
         };
+        self.check_feeds().map_err(ConfigError)?;
+        if let Some(token) = &self.admin_token
+            && token.reveal().len() < TOKEN_LENGTH_MIN
+        {
+            return refuse(format!(
+                "`admin_token` must have at least {TOKEN_LENGTH_MIN} characters, so that nobody guesses it"
+            ));
+        }
         for (name, address) in [Some(("http", self.http)), mllp].into_iter().flatten() {
             if !address.ip().is_loopback() && !self.insecure_open {
                 return refuse(format!(
@@ -340,6 +525,9 @@ impl Config {
                 ));
             }
         }
+        if let Err(why) = crate::write::validation::Rules::parse(&self.validation_rules) {
+            return refuse(format!("`validation_rules`: {why}"));
+        }
         if self.workers == 0 {
             return refuse("`workers` must be at least 1".to_owned());
         }
@@ -347,6 +535,9 @@ impl Config {
             return refuse(
                 "`page_entries` must be at least 1 and at most `page_entries_max`".to_owned(),
             );
+        }
+        if self.conditional_delete_max == 0 {
+            return refuse("`conditional_delete_max` must be at least 1".to_owned());
         }
         if self.body_bytes_max < 1024 {
             return refuse("`body_bytes_max` must be at least 1024".to_owned());
@@ -358,6 +549,46 @@ impl Config {
             return refuse(
                 "`base_url` must begin with http:// or https:// and not end with /".to_owned(),
             );
+        }
+        Ok(())
+    }
+
+    /// All feeds of the settings: that of `mllp` first.
+    pub fn feeds(&self) -> Vec<FeedSettings> {
+        let short = match self.mllp {
+            Listen::Off => None,
+            Listen::On(address) => Some(self.mllp_feed(address)),
+        };
+        short.into_iter().chain(self.feed.iter().cloned()).collect()
+    }
+
+    /// The feed that the settings `mllp` and `mllp_…` stand for.
+    fn mllp_feed(&self, address: SocketAddr) -> FeedSettings {
+        let ids = self.mllp_processing_ids.split(',');
+        let mut feed = FeedSettings {
+            name: self.mllp_feed.clone(),
+            address: Some(address),
+            processing_ids: ids.map(|id| id.trim().to_owned()).collect(),
+            zone: self.mllp_zone.clone(),
+            default_authority: self.mllp_default_authority.clone(),
+            id_namespace: self.mllp_id_namespace.clone(),
+            ..FeedSettings::default()
+        };
+        if let Some(charset) = &self.mllp_charset {
+            feed.charset.clone_from(charset);
+        }
+        feed
+    }
+
+    fn check_feeds(&self) -> Result<(), String> {
+        let mut names = std::collections::HashSet::new();
+        for feed in &self.feed {
+            let named = |text: String| format!("feed `{}`: {text}", feed.name);
+            feed.check(self.insecure_open).map_err(named)?;
+            let is_short = self.mllp != Listen::Off && feed.name == self.mllp_feed;
+            if is_short || !names.insert(&feed.name) {
+                return Err(named("the name is taken by another feed".to_owned()));
+            }
         }
         Ok(())
     }
@@ -544,11 +775,18 @@ mod tests {
     #[test]
     fn what_is_printed_can_be_read_again_and_hides_passwords() {
         let config = Config {
+            admin_token: Some(Secret("0123456789abcdef".to_owned())),
+            feed: vec![FeedSettings {
+                name: "lab".to_owned(),
+                authorities: [("HILL".to_owned(), "urn:x:hill".to_owned())].into(),
+                ..FeedSettings::default()
+            }],
             database: "postgres://me:secret@db/stoker".to_owned(),
             ..Config::default()
         };
         let text = config.to_toml();
-        assert!(!text.contains("secret"));
+        assert!(!text.contains("secret") && !text.contains("0123456789abcdef"));
+        assert_eq!(parse_file(&text).unwrap().feed, config.feed);
         assert_eq!(
             parse_file(&text).unwrap().database.as_deref(),
             Some("postgres://me:***@db/stoker")

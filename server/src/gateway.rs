@@ -3,29 +3,36 @@
 //! Contract: `adapters/README.md`. Raw message, resources, Provenance and the message's state are one commit. A message whose
 //! resources are not valid is kept with the reason; only when nothing could be stored must the sender send again.
 
+mod actions;
+mod desk;
+mod identity;
+mod known;
+mod links;
 mod merge;
-mod provenance;
+mod plan;
+pub(crate) mod provenance;
+pub(crate) mod record;
+mod repoint;
 
 use std::sync::Arc;
 
 use adapters::{
     AckCode, Commit, Disposition, Gateway, Intake, IntakeError, Issue, Outcome, Receipt, Severity,
 };
-use conformance::Definitions;
 use fhir_core::access::{Access, Channel};
-use fhir_core::ids::{ResourceId, ResourceKey};
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_core::json::{Document, Value};
-use fhir_store::{MessageReceipt, MessageRecord, MessageState};
-use mappings::{Produced, Write};
+use fhir_store::{Bookkeeping, MessagePlace, MessageReceipt, MessageState};
+use mappings::ActionKind;
 
-use crate::app::{Server, store_problem};
-use crate::interaction::Interaction;
+use crate::app::Server;
+use crate::messages::OnError;
 use crate::metrics::MessageOutcome;
-use crate::write::{self, Attempts, Draft, Failure, Need, Plan, Step};
-
-/// Issues kept with a message at most; the mappings bound theirs lower.
-const ISSUES_KEPT_MAX: usize = 1_000;
+use crate::write::{self, Attempts, Failure, Plan};
+pub use desk::Sheet;
+pub use plan::{EVERYBODY, Manner, Planned, Waiting, Wrote, plan};
+pub use record::{UNMAPPED, issue_value};
+use record::{carried_out, record};
+pub use repoint::finish_merges;
 
 /// Takes messages for a server.
 pub struct ServerGateway {
@@ -38,10 +45,16 @@ impl ServerGateway {
         Arc::new(Self { server })
     }
 
-    async fn take(&self, intake: Intake) -> Result<Receipt, IntakeError> {
+    /// Carries out a message in the given manner.
+    ///
+    /// # Errors
+    /// See [`IntakeError`].
+    pub async fn take(&self, intake: Intake, manner: &Manner) -> Result<Receipt, IntakeError> {
         let result = match &intake.disposition {
-            Disposition::Process => self.process(&intake).await,
-            Disposition::Refuse { code, reason } => self.refuse(&intake, *code, reason).await,
+            Disposition::Process => self.process(&intake, manner).await,
+            Disposition::Refuse { code, reason } => {
+                self.refuse(&intake, manner, *code, reason).await
+            }
         };
         let outcome = match &result {
             Ok(receipt) if receipt.repeat => MessageOutcome::Repeated,
@@ -57,108 +70,167 @@ impl ServerGateway {
     }
 
     /// Writes resources and message; tries anew when something came between.
-    async fn process(&self, intake: &Intake) -> Result<Receipt, IntakeError> {
+    async fn process(&self, intake: &Intake, manner: &Manner) -> Result<Receipt, IntakeError> {
+        let result = self.carry_out(intake, manner).await;
+        let Ok(Carried::Repeated(earlier)) = result else {
+            return result.map(|carried| match carried {
+                Carried::Done(receipt) => answer(receipt),
+                Carried::Repeated(receipt) => answer(Some(receipt)),
+            });
+        };
+        // What was refused and comes again is tried again: the reason may be gone.
+        if earlier.state != MessageState::Refused || manner.place != MessagePlace::New {
+            return Ok(answer(Some(earlier)));
+        }
+        let again = Manner {
+            place: MessagePlace::Again(earlier.id),
+            ..manner.clone()
+        };
+        match self.carry_out(intake, &again).await? {
+            Carried::Done(receipt) => Ok(answer(receipt)),
+            Carried::Repeated(receipt) => Ok(answer(Some(receipt))),
+        }
+    }
+
+    async fn carry_out(&self, intake: &Intake, manner: &Manner) -> Result<Carried, IntakeError> {
+        // A merge must see every resource that refers to the loser, so no other message is under way with it.
+        let unites = intake
+            .actions
+            .iter()
+            .any(|action| !matches!(action.kind, ActionKind::Link | ActionKind::Unlink));
+        let lock = &self.server.messages.merging;
+        let (mut alone, mut together) = (None, None);
+        if unites {
+            alone = Some(lock.write().await);
+        } else {
+            together = Some(lock.read().await);
+        }
+        let result = self.attempts(intake, manner).await;
+        if unites && matches!(result, Ok(Carried::Done(_))) {
+            // What one commit could not take. A failure leaves the rest to the next start; the merge itself is durable.
+            if let Err(problem) = finish_merges(&self.server).await {
+                tracing::error!(%problem, "a merge is not finished yet");
+            }
+        }
+        drop((alone.take(), together.take()));
+        result
+    }
+
+    async fn attempts(&self, intake: &Intake, manner: &Manner) -> Result<Carried, IntakeError> {
         let access = access(intake);
         let mut attempts = Attempts::new(&self.server);
         loop {
-            let plan = match self.plan(intake).await {
+            let plan = match self.plan(intake, manner).await {
                 Ok(plan) => plan,
-                Err(problem) => return self.invalid(intake, &problem).await,
+                Err(problem) => return self.invalid(intake, manner, &problem).await,
             };
             match write::submit(&self.server, &access, plan).await {
-                Ok((_, receipt)) => return Ok(answer(receipt)),
-                Err(Failure::Repeated(receipt)) => return Ok(answer(Some(receipt))),
+                Ok((_, receipt)) => return Ok(Carried::Done(receipt)),
+                Err(Failure::Repeated(receipt)) => return Ok(Carried::Repeated(receipt)),
                 Err(Failure::Moved) => attempts
                     .again()
                     .await
                     .map_err(|problem| not_stored(&problem))?,
-                Err(Failure::Problem(problem)) => return self.invalid(intake, &problem).await,
+                Err(Failure::Problem(problem)) => {
+                    return self.invalid(intake, manner, &problem).await;
+                }
             }
         }
     }
 
-    async fn plan(&self, intake: &Intake) -> Result<Plan, Problem> {
-        let mut drafts = Vec::with_capacity(intake.resources.len() + 1);
-        let mut made = Vec::with_capacity(intake.resources.len() + 1);
-        for produced in &intake.resources {
-            let key = key(produced)?;
-            if let Some(draft) = self.draft(&key, produced).await? {
-                drafts.push(draft);
+    async fn plan(&self, intake: &Intake, manner: &Manner) -> Result<Plan, Problem> {
+        let mut planned = plan(&self.server, intake, manner).await?;
+        if let Some(waiting) = planned.wait.clone() {
+            return Ok(self.parked(intake, manner, planned, &waiting));
+        }
+        let mut made = planned.made.clone();
+        if !made.is_empty() {
+            let (key, resource) = provenance::build(intake, &made, (self.server.clock)())?;
+            let sheet = planned.desk.open(&key).await?;
+            let is_same = sheet
+                .value
+                .as_ref()
+                .is_some_and(|known| provenance::is_same(known, &resource));
+            if !is_same {
+                sheet.put(resource);
             }
             made.push(key);
         }
-        if !made.is_empty() {
-            let (key, resource) = provenance::build(intake, &made, (self.server.clock)())?;
-            drafts.push(put(key.clone(), &resource)?);
-            made.push(key);
-        }
-        let is_clean = intake
-            .issues
-            .iter()
-            .all(|issue| issue.severity == Severity::Information);
-        let state = if is_clean && intake.unread_count == 0 {
-            MessageState::Processed
-        } else {
-            MessageState::Warnings
+        let drafts = planned.desk.drafts()?;
+        let (state, reason) = outcome(intake, manner, &planned);
+        let bookkeeping = Bookkeeping {
+            place: manner.place,
+            revisions: planned.revisions,
+            pair_revisions: planned.pair_times,
+            aliases: planned.known.added,
+            owners: planned.owners,
+            reviews: planned.reviews,
+            ..Bookkeeping::default()
         };
-        let message = Some(record(intake, state, None, made));
+        let message = record(intake, &planned.issues, state, reason, made, bookkeeping);
         Ok(Plan {
             drafts,
             expects: Vec::new(),
-            message,
+            message: Some(message),
         })
     }
 
-    /// The draft for one resource; `None` when what is stored shall stay.
-    async fn draft(
+    /// The plan for a message that waits: it is kept, and nothing else.
+    fn parked(
         &self,
-        key: &ResourceKey,
-        produced: &Produced,
-    ) -> Result<Option<Draft>, Problem> {
-        if produced.write == Write::Replace {
-            return put(key.clone(), &produced.value).map(Some);
-        }
-        let current = self
-            .server
-            .store
-            .read(key)
-            .await
-            .map_err(|e| store_problem(&e))?;
-        let Some(current) = current.filter(|stored| !stored.deleted) else {
-            return put(key.clone(), &produced.value).map(Some);
+        intake: &Intake,
+        manner: &Manner,
+        planned: Planned<'_>,
+        waiting: &Waiting,
+    ) -> Plan {
+        let (state, reason) = match waiting {
+            Waiting::ForDecision(text) => (MessageState::Parked, format!("review: {text}")),
+            Waiting::ForMessage(id) => (MessageState::Parked, waits_for(*id)),
+            Waiting::ForFeed(id) => (MessageState::Received, halted_by(*id)),
         };
-        if produced.write == Write::Create {
-            return Ok(None);
-        }
-        let stored = Value::parse(&current.json)
-            .map_err(|_| Problem::new(ErrorKind::INTERNAL, "the stored resource cannot be read"))?;
-        let merged = merge::merge(
-            key.resource_type,
-            stored,
-            &produced.value,
-            &produced.cleared,
+        let bookkeeping = Bookkeeping {
+            place: manner.place,
+            reviews: planned.reviews,
+            ..Bookkeeping::default()
+        };
+        let message = record(
+            intake,
+            &planned.issues,
+            state,
+            Some(reason),
+            Vec::new(),
+            bookkeeping,
         );
-        // The merge is right for this version only.
-        let need = Need::Snapshot(current.version);
-        put(key.clone(), &merged).map(|draft| Some(Draft { need, ..draft }))
+        Plan {
+            message: Some(message),
+            ..Plan::default()
+        }
     }
 
     /// Keeps a message that its adapter has refused.
     async fn refuse(
         &self,
         intake: &Intake,
+        manner: &Manner,
         code: AckCode,
         reason: &Issue,
     ) -> Result<Receipt, IntakeError> {
         let text = format!("{} {reason}", code.as_str());
-        let message = Some(record(
+        let bookkeeping = Bookkeeping {
+            place: manner.place,
+            holds: self.holds(intake, code),
+            ..Bookkeeping::default()
+        };
+        let message = record(
             intake,
+            &[],
             MessageState::Refused,
             Some(text),
             Vec::new(),
-        ));
+            bookkeeping,
+        );
         let plan = Plan {
-            message,
+            message: Some(message),
             ..Plan::default()
         };
         match write::submit(&self.server, &access(intake), plan).await {
@@ -177,8 +249,25 @@ impl ServerGateway {
         }
     }
 
+    /// Whose later messages wait for this one, by the feed's policy. A rejected message is not the feed's at all.
+    fn holds(&self, intake: &Intake, code: AckCode) -> Vec<String> {
+        let policy = self.server.messages.on_error(&intake.feed);
+        match (code, policy) {
+            (AckCode::Reject, _) | (_, OnError::Continue) => Vec::new(),
+            (_, OnError::Halt) => vec![EVERYBODY.to_owned()],
+            (_, OnError::ParkPatient) => {
+                plan::subjects(intake, &known::Known::default()).unwrap_or_default()
+            }
+        }
+    }
+
     /// Keeps a message whose resources cannot be stored, and says why; unless storing as such is what failed.
-    async fn invalid(&self, intake: &Intake, problem: &Problem) -> Result<Receipt, IntakeError> {
+    async fn invalid(
+        &self,
+        intake: &Intake,
+        manner: &Manner,
+        problem: &Problem,
+    ) -> Result<Carried, IntakeError> {
         if problem.status() >= 500 {
             return Err(not_stored(problem));
         }
@@ -187,101 +276,73 @@ impl ServerGateway {
             .first()
             .cloned()
             .unwrap_or_else(|| Issue::new(Severity::Error, "invalid", "not valid"));
-        let receipt = self.refuse(intake, AckCode::Error, &first).await?;
+        let receipt = self.refuse(intake, manner, AckCode::Error, &first).await?;
         if receipt.repeat {
-            Ok(receipt)
+            // The gateway's own form of the earlier answer.
+            Err(match receipt.outcome {
+                Outcome::Refused { reason, .. } => IntakeError::Invalid(vec![reason]),
+                Outcome::Processed => IntakeError::Invalid(issues),
+            })
         } else {
             Err(IntakeError::Invalid(issues))
         }
     }
 }
 
+/// What came of carrying out a message.
+enum Carried {
+    Done(Option<MessageReceipt>),
+    Repeated(MessageReceipt),
+}
+
+/// The reason of a message that waits for another.
+pub fn waits_for(message: i64) -> String {
+    format!("waits for message {message};")
+}
+
+/// The reason of a message of a halted feed.
+pub fn halted_by(message: i64) -> String {
+    format!("the feed is halted by message {message};")
+}
+
+/// State and reason of a message that was carried out.
+fn outcome(
+    intake: &Intake,
+    manner: &Manner,
+    planned: &Planned<'_>,
+) -> (MessageState, Option<String>) {
+    let superseded = planned
+        .written
+        .iter()
+        .filter(|(_, wrote)| *wrote == Wrote::Superseded)
+        .count();
+    let given = planned
+        .written
+        .iter()
+        .filter(|(_, wrote)| *wrote == Wrote::Given)
+        .count();
+    let reason =
+        (superseded > 0).then(|| format!("superseded: {superseded} resources are stored newer"));
+    if superseded > 0 && given == 0 && intake.actions.is_empty() {
+        return (MessageState::Superseded, reason);
+    }
+    let state = carried_out(intake, &planned.issues);
+    let is_again = matches!(manner.place, MessagePlace::Again(_));
+    if is_again && state == MessageState::Processed {
+        (MessageState::Replayed, reason)
+    } else {
+        (state, reason)
+    }
+}
+
 impl Gateway for ServerGateway {
     fn commit(&self, intake: Intake) -> Commit<'_> {
-        Box::pin(self.take(intake))
+        Box::pin(async move { self.take(intake, &Manner::default()).await })
     }
 }
 
 fn access(intake: &Intake) -> Access {
     Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()))
-}
-
-fn key(produced: &Produced) -> Result<ResourceKey, Problem> {
-    let identity = &produced.identity;
-    let resource_type = Definitions::r4().resource_type(&identity.resource_type);
-    match (resource_type, ResourceId::parse(&identity.id)) {
-        (Some(resource_type), Some(id)) => Ok(ResourceKey { resource_type, id }),
-        _ => Err(Problem::new(
-            ErrorKind::INVALID_RESOURCE,
-            "the mapping named no R4 type or no id",
-        )),
-    }
-}
-
-fn put(key: ResourceKey, resource: &Value) -> Result<Draft, Problem> {
-    let document = Document::parse(&resource.to_bytes()).map_err(|error| {
-        Problem::new(
-            ErrorKind::BAD_JSON,
-            format!("the mapping's output: {error}"),
-        )
-    })?;
-    Ok(Draft {
-        key,
-        step: Step::Put(Arc::new(document)),
-        need: Need::Nothing,
-        interaction: Interaction::Update,
-    })
-}
-
-fn record(
-    intake: &Intake,
-    state: MessageState,
-    reason: Option<String>,
-    made: Vec<ResourceKey>,
-) -> MessageRecord {
-    MessageRecord {
-        feed: intake.feed.clone(),
-        media_type: intake.media_type.to_owned(),
-        raw: intake.raw.clone(),
-        sender: intake.dedupe.sender.clone(),
-        control_id: intake.dedupe.control_id.clone(),
-        message_type: intake.message_type.clone(),
-        state,
-        reason,
-        issues_json: issues_json(intake),
-        made,
-    }
-}
-
-/// The issues and the loss report as JSON for the message log.
-fn issues_json(intake: &Intake) -> String {
-    let issues = intake.issues.iter().take(ISSUES_KEPT_MAX).map(|issue| {
-        let mut members = vec![
-            ("severity", Value::from(issue.severity.as_str())),
-            ("code", Value::from(issue.code.as_ref())),
-            ("text", Value::from(issue.text.as_ref())),
-        ];
-        if let Some(position) = &issue.position {
-            members.push(("position", Value::from(position.to_string().as_str())));
-        }
-        if let Some(offset) = issue.offset {
-            members.push(("offset", Value::from(i64::from(offset))));
-        }
-        Value::object(members)
-    });
-    let unread = intake
-        .unread
-        .iter()
-        .map(|position| Value::from(position.to_string().as_str()));
-    let log = Value::object([
-        ("issues", Value::Array(issues.collect())),
-        ("unread", Value::Array(unread.collect())),
-        (
-            "unreadCount",
-            Value::from(i64::try_from(intake.unread_count).unwrap_or(i64::MAX)),
-        ),
-    ]);
-    String::from_utf8(log.to_bytes()).unwrap_or_default()
 }
 
 fn answer(receipt: Option<MessageReceipt>) -> Receipt {
@@ -293,7 +354,13 @@ fn answer(receipt: Option<MessageReceipt>) -> Receipt {
         };
     };
     let outcome = match receipt.state {
-        MessageState::Processed | MessageState::Warnings => Outcome::Processed,
+        MessageState::Processed
+        | MessageState::Warnings
+        | MessageState::Parked
+        | MessageState::Discarded
+        | MessageState::Replayed
+        | MessageState::Received
+        | MessageState::Superseded => Outcome::Processed,
         MessageState::Refused => refused(receipt.reason.as_deref().unwrap_or_default()),
     };
     Receipt {

@@ -37,7 +37,8 @@ pub async fn ready(server: web::Data<Server>) -> HttpResponse {
 /// `GET /metrics`: counters for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "administration", responses((status = 200, description = "Counters as Prometheus text")))]
 pub async fn metrics(server: web::Data<Server>) -> HttpResponse {
-    let text = server.metrics.render(server.store_figures());
+    let mut text = server.metrics.render(server.store_figures());
+    text.push_str(&server.feeds.metrics());
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text)

@@ -27,6 +27,8 @@ pub enum Interaction {
     HistorySystem,
     /// `GET [base]/[type]?…` or `POST [base]/[type]/_search`
     SearchType,
+    /// `GET [base]?…` or `POST [base]/_search`
+    SearchSystem,
     /// `POST [base]` with a batch
     Batch,
     /// `POST [base]` with a transaction
@@ -43,7 +45,7 @@ pub enum Interaction {
 
 impl Interaction {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Interaction; 17] = [
+    pub const ALL: [Interaction; 18] = [
         Self::Capabilities,
         Self::Read,
         Self::Vread,
@@ -55,6 +57,7 @@ impl Interaction {
         Self::HistoryType,
         Self::HistorySystem,
         Self::SearchType,
+        Self::SearchSystem,
         Self::Batch,
         Self::Transaction,
         Self::Operation,
@@ -77,6 +80,7 @@ impl Interaction {
             Self::HistoryType => "history-type",
             Self::HistorySystem => "history-system",
             Self::SearchType => "search-type",
+            Self::SearchSystem => "search-system",
             Self::Batch => "batch",
             Self::Transaction => "transaction",
             Self::Operation => "operation",

@@ -2,18 +2,23 @@
 //!
 //! Read [`routes`] for every URL, [`write`] for the one way data gets in, [`app`] for start and stop.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cache;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod definitions;
+pub mod ehr;
 pub mod feeds;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod ingest;
 pub mod interaction;
 pub mod interactions;
+pub mod messages;
 pub mod metrics;
 pub mod openapi;
 pub mod operations;

@@ -18,7 +18,11 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Content, Required, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::admin;
+use crate::feeds;
 use crate::health;
+use crate::ingest::{http, quarantine};
+use crate::operations::definitions;
 
 const FHIR_JSON: &str = "application/fhir+json";
 
@@ -28,7 +32,55 @@ const FHIR_JSON: &str = "application/fhir+json";
         title = "stoker",
         description = "FHIR R4 (4.0.1) server and integration adapter"
     ),
-    paths(health::live, health::ready, health::metrics)
+    paths(
+        health::live,
+        health::ready,
+        health::metrics,
+        crate::admin::messages::list::list,
+        crate::admin::messages::list::one,
+        crate::admin::messages::list::raw,
+        crate::admin::messages::act::replay,
+        crate::admin::messages::act::replay_many,
+        crate::admin::messages::act::discard,
+        crate::admin::messages::tryout::preview,
+        crate::admin::messages::regression::run,
+        crate::admin::messages::ledger::loss,
+        crate::admin::messages::ledger::unmapped,
+        crate::admin::messages::reviews::list,
+        crate::admin::messages::reviews::one,
+        crate::admin::messages::reviews::decide,
+        crate::admin::messages::incidents::list,
+        crate::admin::messages::incidents::one,
+        crate::admin::messages::incidents::open,
+        crate::admin::messages::incidents::step,
+        crate::ehr::admin::list,
+        crate::ehr::admin::register,
+        crate::ehr::admin::show,
+        crate::ehr::admin::remove,
+        crate::ehr::admin::run,
+        crate::ehr::admin::completeness,
+        crate::ehr::admin::reviews,
+        crate::ehr::admin::close_review,
+        crate::ehr::admin::source,
+        crate::ehr::jwks::all,
+        crate::ehr::jwks::one,
+        http::handle,
+        quarantine::list,
+        quarantine::one,
+        quarantine::raw,
+        quarantine::replay,
+        quarantine::set_aside,
+        quarantine::add_token,
+        quarantine::tokens,
+        quarantine::revoke,
+        feeds::receive,
+        admin::feeds::list,
+        admin::feeds::get,
+        admin::feeds::put,
+        admin::feeds::delete,
+        admin::feeds::pause,
+        admin::feeds::resume,
+    )
 )]
 struct Annotated;
 
@@ -60,7 +112,32 @@ pub fn build() -> utoipa::openapi::OpenApi {
     let bundle = bundle
         .response("200", answer("Bundle"))
         .response("default", answer("OperationOutcome"));
-    paths = paths.path("/fhir", PathItem::new(HttpMethod::Post, bundle.build()));
+    let search = || {
+        operation("fhir", "Search several types at once")
+            .parameter(parameter(
+                "_type",
+                "Types, separated by commas",
+                ParameterIn::Query,
+            ))
+            .response("200", answer("Bundle"))
+            .response("default", answer("OperationOutcome"))
+    };
+    paths = paths.path(
+        "/fhir",
+        item([
+            (HttpMethod::Get, search().build()),
+            (HttpMethod::Post, bundle.build()),
+        ]),
+    );
+    paths = paths.path(
+        "/fhir/_search",
+        item([(HttpMethod::Post, search().build())]),
+    );
+    let history = operation("fhir", "History of everything").response("200", answer("Bundle"));
+    paths = paths.path("/fhir/_history", item([(HttpMethod::Get, history.build())]));
+    for (path, item) in definitions::OPERATIONS.iter().flat_map(operation_paths) {
+        paths = paths.path(path, item);
+    }
     for resource_type in Definitions::r4().concrete_types() {
         for (path, item) in resource_paths(resource_type) {
             paths = paths.path(path, item);
@@ -68,6 +145,51 @@ pub fn build() -> utoipa::openapi::OpenApi {
     }
     document.paths = paths.build();
     document
+}
+
+/// Where an operation is called, by the table it is described in.
+fn operation_paths(row: &definitions::OperationRow) -> Vec<(String, PathItem)> {
+    let mut all = Vec::new();
+    let method = |is_at_type: bool| {
+        let takes_resource = is_at_type && matches!(row.code, "match" | "validate");
+        if row.affects_state || takes_resource {
+            HttpMethod::Post
+        } else {
+            HttpMethod::Get
+        }
+    };
+    let about = || {
+        let answers = operation("operations", row.title).response("200", answer("Answer"));
+        answers.response("default", answer("OperationOutcome"))
+    };
+    let with_type = |operation: OperationBuilder, name: &str| match name {
+        "{type}" => operation.parameter(path_parameter("type", "Resource type")),
+        _ => operation,
+    };
+    let code = row.code;
+    if row.levels.0 {
+        let path = format!("/fhir/${code}");
+        all.push((path, PathItem::new(method(false), about().build())));
+    }
+    let every = ["{type}"];
+    let types: &[&str] = if row.types.is_empty() {
+        &every
+    } else {
+        row.types
+    };
+    for name in types {
+        if row.levels.1 {
+            let operation = with_type(about(), name).build();
+            let path = format!("/fhir/{name}/${code}");
+            all.push((path, PathItem::new(method(true), operation)));
+        }
+        if row.levels.2 {
+            let operation = with_type(about(), name).parameter(path_parameter("id", "Logical id"));
+            let path = format!("/fhir/{name}/{{id}}/${code}");
+            all.push((path, PathItem::new(method(false), operation.build())));
+        }
+    }
+    all
 }
 
 fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 6] {
@@ -97,7 +219,10 @@ fn resource_paths(resource_type: ResourceTypeId) -> [(String, PathItem); 6] {
     let delete = operation(name, "Delete")
         .parameter(id())
         .response("204", ResponseBuilder::new().description("Deleted"));
+    let patch_by_condition = with("Change the one match by JSON Patch or FHIRPath Patch", name)
+        .request_body(Some(body("Patch")));
     let collection = item([
+        (HttpMethod::Patch, patch_by_condition.build()),
         (HttpMethod::Get, search.build()),
         (HttpMethod::Post, create.build()),
     ]);
@@ -201,6 +326,16 @@ mod tests {
         let document = build();
         let text = document.to_json().unwrap();
         assert!(document.paths.get_path_item("/health/ready").is_some());
+        assert!(
+            document
+                .paths
+                .get_path_item("/admin/feeds/{name}/pause")
+                .is_some()
+        );
+        assert!(
+            text.contains("\"refuse_faults\""),
+            "the settings of a feed are described"
+        );
         for resource_type in Definitions::r4().concrete_types() {
             let path = format!("/fhir/{}/{{id}}", resource_type.name());
             assert!(document.paths.get_path_item(&path).is_some(), "{path}");

@@ -1,27 +1,33 @@
 //! Every URL of the server.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: search of the whole system.
+//! Spec: <https://hl7.org/fhir/R4/http.html#summary>. Left out: nothing.
 
 use std::future::Future;
 use std::time::Instant;
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use fhir_core::issue::{ErrorKind, Problem};
 
+use crate::admin;
 use crate::app::Server;
+use crate::feeds;
 use crate::health;
 use crate::http::call::Call;
 use crate::http::negotiate::Format;
 use crate::http::reply::{self, REQUEST_ID};
+use crate::ingest;
 use crate::interaction::Interaction;
 use crate::interactions::{
-    Answer, audit_trail, batch, capabilities, create, delete, history, patch, read, search_type,
-    update, vread,
+    Answer, audit_trail, batch, binary, capabilities, create, delete, history, patch, read,
+    search_system, search_type, update, vread,
 };
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::operations::{everything, validate};
+use crate::operations::{
+    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, stats, status,
+    terminology, translate, validate, value_set,
+};
 
 /// Longest request id taken over from a client, in characters.
 const REQUEST_ID_LENGTH_MAX: usize = 64;
@@ -34,23 +40,57 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     let (get, head, post, put, del) = (web::get, web::head, web::post, web::put, web::delete);
     urls.service(
         web::scope("/fhir")
+            .configure(operations_on_definitions)
+            // First, since `$` names no type and no resource.
+            .configure(operation_urls)
             .service(at(
                 "",
-                "POST",
-                [on(post(), Interaction::Batch, batch::handle)],
+                "GET, HEAD, POST",
+                [
+                    on(post(), Interaction::Batch, batch::handle),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
             ))
             .service(at(
                 "/",
-                "POST",
-                [on(post(), Interaction::Batch, batch::handle)],
+                "GET, HEAD, POST",
+                [
+                    on(post(), Interaction::Batch, batch::handle),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
+            ))
+            .service(at(
+                "/_search",
+                "GET, HEAD, POST",
+                [
+                    on(
+                        post(),
+                        Interaction::SearchSystem,
+                        search_system::handle_form,
+                    ),
+                    on(get(), Interaction::SearchSystem, search_system::handle),
+                    on(head(), Interaction::SearchSystem, search_system::handle),
+                ],
             ))
             .service(at(
                 "/metadata",
-                "GET",
+                "GET, HEAD",
                 [
                     on(get(), Interaction::Capabilities, capabilities::handle),
                     on(head(), Interaction::Capabilities, capabilities::handle),
                 ],
+            ))
+            .service(at(
+                "/$convert",
+                "POST",
+                [on(post(), Interaction::Operation, convert::handle)],
+            ))
+            .service(at(
+                "/{type}/{id}/$lineage",
+                "GET",
+                [on(get(), Interaction::Operation, lineage::handle)],
             ))
             .service(at(
                 "/AuditEvent/$trail",
@@ -59,22 +99,25 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/_history",
-                "GET",
-                [on(
-                    get(),
-                    Interaction::HistorySystem,
-                    history::handle_system,
-                )],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistorySystem, history::handle_system),
+                    on(head(), Interaction::HistorySystem, history::handle_system),
+                ],
             ))
             .service(at(
                 "/{type}/_history",
-                "GET",
-                [on(get(), Interaction::HistoryType, history::handle_type)],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistoryType, history::handle_type),
+                    on(head(), Interaction::HistoryType, history::handle_type),
+                ],
             ))
             .service(at(
                 "/{type}",
-                "GET, HEAD, POST, PUT, DELETE",
+                "GET, HEAD, POST, PUT, PATCH, DELETE",
                 [
+                    on(web::patch(), Interaction::Patch, patch::handle_conditional),
                     on(get(), Interaction::SearchType, search_type::handle),
                     on(head(), Interaction::SearchType, search_type::handle),
                     on(post(), Interaction::Create, create::handle),
@@ -84,8 +127,9 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/_search",
-                "POST, GET",
+                "GET, HEAD, POST",
                 [
+                    on(head(), Interaction::SearchType, search_type::handle),
                     on(post(), Interaction::SearchType, search_type::handle_form),
                     on(get(), Interaction::SearchType, search_type::handle),
                 ],
@@ -97,8 +141,12 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}/$validate",
-                "GET",
-                [on(get(), Interaction::Operation, validate::handle_stored)],
+                "GET, HEAD, POST",
+                [
+                    on(get(), Interaction::Operation, validate::handle),
+                    on(head(), Interaction::Operation, validate::handle),
+                    on(post(), Interaction::Operation, validate::handle),
+                ],
             ))
             .service(at(
                 "/{type}/{id}",
@@ -113,8 +161,11 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
             ))
             .service(at(
                 "/{type}/{id}/_history",
-                "GET",
-                [on(get(), Interaction::HistoryInstance, history::handle)],
+                "GET, HEAD",
+                [
+                    on(get(), Interaction::HistoryInstance, history::handle),
+                    on(head(), Interaction::HistoryInstance, history::handle),
+                ],
             ))
             .service(at(
                 "/{type}/{id}/_history/{version}",
@@ -130,23 +181,153 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
                 [on(get(), Interaction::Operation, everything::handle)],
             ))
             .service(at(
+                r"/{type}/{id}/{all:\*}",
+                "GET, HEAD",
+                [
+                    on(
+                        get(),
+                        Interaction::SearchSystem,
+                        search_system::handle_compartment,
+                    ),
+                    on(
+                        head(),
+                        Interaction::SearchSystem,
+                        search_system::handle_compartment,
+                    ),
+                ],
+            ))
+            .service(at(
                 "/{type}/{id}/{member}",
-                "GET",
-                [on(
-                    get(),
-                    Interaction::SearchType,
-                    search_type::handle_compartment,
-                )],
+                "GET, HEAD",
+                [
+                    on(
+                        get(),
+                        Interaction::SearchType,
+                        search_type::handle_compartment,
+                    ),
+                    on(
+                        head(),
+                        Interaction::SearchType,
+                        search_type::handle_compartment,
+                    ),
+                ],
             )),
     )
+    .configure(ingest::quarantine::routes)
+    .configure(crate::admin::messages::configure)
     .route("/health/live", get().to(health::live))
     .route("/health/ready", get().to(health::ready))
     .route("/metrics", get().to(health::metrics))
+    .configure(admin::feeds::configure)
+    .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
+    .configure(crate::ehr::admin::configure)
     .service(openapi::pages())
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)
     }));
+}
+
+/// Terminology and statistics, each by GET and POST.
+fn operations_on_definitions(urls: &mut web::ServiceConfig) {
+    fn both<Handler, Answering>(path: &str, handler: Handler) -> Resource
+    where
+        Handler: Fn(Call) -> Answering + Clone + 'static,
+        Answering: Future<Output = Result<Answer, Problem>> + 'static,
+    {
+        let get = on(web::get(), Interaction::Operation, handler.clone());
+        let head = on(web::head(), Interaction::Operation, handler.clone());
+        let post = on(web::post(), Interaction::Operation, handler);
+        at(path, "GET, HEAD, POST", [get, head, post])
+    }
+    urls.service(both("/{type:ValueSet}/$expand", value_set::expand))
+        .service(both("/{type:ValueSet}/{id}/$expand", value_set::expand))
+        .service(both(
+            "/{type:ValueSet}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both(
+            "/{type:ValueSet}/{id}/$validate-code",
+            value_set::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$lookup", terminology::lookup))
+        .service(both(
+            "/{type:CodeSystem}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$validate-code",
+            terminology::validate_code,
+        ))
+        .service(both("/{type:CodeSystem}/$subsumes", terminology::subsumes))
+        .service(both(
+            "/{type:CodeSystem}/{id}/$subsumes",
+            terminology::subsumes,
+        ))
+        .service(both("/{type:ConceptMap}/$translate", translate::handle))
+        .service(both(
+            "/{type:ConceptMap}/{id}/$translate",
+            translate::handle,
+        ))
+        .service(both("/{type:Observation}/$stats", stats::handle));
+}
+
+/// The operations that stand in the way of nothing else: their names begin with `$`.
+fn operation_urls(urls: &mut web::ServiceConfig) {
+    let (get, head, post, del) = (web::get, web::head, web::post, web::delete);
+    let operation = Interaction::Operation;
+    macro_rules! both {
+        ($path:literal, $handler:expr) => {
+            urls.service(at(
+                $path,
+                "GET, HEAD, POST",
+                [
+                    on(get(), operation, $handler),
+                    on(head(), operation, $handler),
+                    on(post(), operation, $handler),
+                ],
+            ))
+        };
+    }
+    macro_rules! reads {
+        ($path:literal, $handler:expr) => {
+            urls.service(at(
+                $path,
+                "GET, HEAD",
+                [
+                    on(get(), operation, $handler),
+                    on(head(), operation, $handler),
+                ],
+            ))
+        };
+    }
+    macro_rules! posts {
+        ($path:literal, $handler:expr) => {
+            urls.service(at($path, "POST", [on(post(), operation, $handler)]))
+        };
+    }
+    both!("/$export", export::of_system);
+    both!("/{type}/$export", export::of_type);
+    both!("/{type}/{id}/$export", export::of_group);
+    reads!("/$export-status/{job}/{file}", export::file);
+    urls.service(at(
+        "/$export-status/{job}",
+        "GET, HEAD, DELETE",
+        [
+            on(get(), operation, export::status),
+            on(head(), operation, export::status),
+            on(del(), operation, export::delete),
+        ],
+    ));
+    posts!("/$import", bulk_import::handle);
+    both!("/{type}/$lastn", lastn::handle);
+    posts!("/{type}/$match", match_::handle);
+    reads!("/{type}/$explain", explain::handle);
+    reads!("/{type}/$meta", meta::of_type);
+    reads!("/{type}/{id}/$meta", meta::of_instance);
+    reads!("/{type}/{id}/$status", status::handle);
+    posts!("/{type}/{id}/$meta-add", meta::handle_add);
+    posts!("/{type}/{id}/$meta-delete", meta::handle_delete);
 }
 
 /// One URL with its methods; any other method is answered with 405 and the list.
@@ -184,6 +365,8 @@ where
     let request_id = request_id(call.request(), &server);
     let (format, result) = match call.accepted() {
         Ok(format) => (format, handler(call).await),
+        // A Binary can be had as what it holds, whatever that is; writing one need not accept FHIR either.
+        Err(_) if binary::is_content_request(&call) => (Format::Json, handler(call).await),
         Err(problem) => (Format::Json, Err(problem)),
     };
     let mut response = match &result {
@@ -259,12 +442,7 @@ async fn no_route(_: Call) -> Result<Answer, Problem> {
     Err(Problem::new(ErrorKind::NO_ROUTE, text))
 }
 
-async fn method_not_allowed(call: Call) -> Result<Answer, Problem> {
-    let is_known = *call.request().method() != Method::PATCH;
-    let text = if is_known {
-        "this URL does not take this method; see `Allow`"
-    } else {
-        "a patch needs the id of a resource: `[type]/[id]`; conditional patch is not supported yet"
-    };
+async fn method_not_allowed(_: Call) -> Result<Answer, Problem> {
+    let text = "this URL does not take this method; see `Allow`";
     Err(Problem::new(ErrorKind::METHOD_NOT_ALLOWED, text))
 }

@@ -3,9 +3,13 @@
 //! Spec: <https://hl7.org/fhir/R4/search.html>
 
 pub mod condition;
+pub mod custom;
 mod include;
+pub mod system;
+mod words;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use conformance::ResourceTypeId;
@@ -16,17 +20,19 @@ use fhir_core::issue::{Problem, operation_outcome};
 use fhir_core::json::Document;
 use fhir_core::response::{self, BundleLink, SearchEntry, SearchMode};
 use fhir_core::search::compartment;
+use fhir_core::search::custom::CustomParams;
 use fhir_core::search::limits::Limits;
 use fhir_core::search::predicate::Predicate;
 use fhir_core::search::query::{self, Context, Handling, SearchRequest};
 use fhir_core::search::result::{Summary, Total};
 use fhir_core::summary::{self, Subset};
+use fhir_core::terminology::Catalogue;
 use fhir_store::{Cursor, Only, SearchPage, SearchQuery, Stored, TotalMode};
 
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::http::call::{Call, encode_query};
-use crate::http::paging::CURSOR_PARAMETER;
+use crate::http::paging::{self, CURSOR_PARAMETER, Trail};
 use crate::interaction::Interaction;
 
 /// Bytes of an entry beside its resource, about; also of the Bundle's own members.
@@ -68,23 +74,26 @@ pub async fn run(
     let (cursors, parameters): (Vec<_>, Vec<_>) = parameters
         .into_iter()
         .partition(|(name, _)| name == CURSOR_PARAMETER);
+    freshen(server, &parameters).await?;
     let own_bases = server.own_bases();
     let mut request = query::parse(
         resource_type,
         &parameters,
         handling,
-        &context(server, &own_bases),
+        &context(server, &own_bases, &Knowledge::of(server)),
     )?;
     if let Some(owner) = &target.owner {
         let predicate = std::mem::replace(&mut request.predicate, Predicate::Nothing);
         request.predicate = compartment::search(owner, resource_type, predicate)?;
     }
     let search = format!("{}?{}", target.path(), encode_query(&request.used));
-    let after = match cursors.first() {
-        Some((_, token)) => Some(Cursor(server.signer.open(&search, token)?)),
-        None => None,
+    let trail = match cursors.first() {
+        Some((_, token)) => Trail::parse(&server.signer.open(&search, token)?)?,
+        None => Trail::default(),
     };
+    let after = trail.current().map(|cursor| Cursor(cursor.to_vec()));
     let is_first = after.is_none();
+    ensure_words(server, [&request]).await?;
     let query = store_query(server, access, &mut request, after);
     let page = server
         .store
@@ -93,21 +102,128 @@ pub async fn run(
         .map_err(|e| store_problem(&e))?;
     let included = include::follow(server, access, &request, &page.matches).await?;
     server.reads.push(fhir_store::AuditRecord {
-        detail: Some(detail(&request)),
+        detail: Some(format!("{}{}", resource_type.name(), detail(&request.used))),
         ..audit::record(access, Interaction::SearchType, 'E', None)
     });
     Ok(bundle(
-        server, &request, &search, &page, &included, is_first,
+        server,
+        &Page {
+            request: &request,
+            search: &search,
+            found: &page,
+            included: &included,
+            trail: &trail,
+            is_whole: is_first && page.next.is_none(),
+        },
     ))
 }
 
+/// A page of results.
+struct Page<'a> {
+    request: &'a SearchRequest,
+    /// Path and parameters below the base.
+    search: &'a str,
+    found: &'a SearchPage,
+    included: &'a [Stored],
+    trail: &'a Trail,
+    /// Whether this page holds all matches.
+    is_whole: bool,
+}
+
+/// Matches on a page.
+fn page_size(server: &Server, request: &SearchRequest) -> usize {
+    request
+        .count
+        .unwrap_or(server.config.page_entries)
+        .clamp(1, server.config.page_entries_max)
+}
+
+/// Reads the parameters of a search.
+///
+/// # Errors
+/// What they are refused for
+pub fn parse(
+    server: &Server,
+    resource_type: ResourceTypeId,
+    parameters: &[(String, String)],
+    handling: Handling,
+) -> Result<SearchRequest, Problem> {
+    let own_bases = server.own_bases();
+    query::parse(
+        resource_type,
+        parameters,
+        handling,
+        &context(server, &own_bases, &Knowledge::of(server)),
+    )
+}
+
+/// The query that estimates how many resources a search finds.
+pub fn count_query(server: &Server, access: &Access, request: &SearchRequest) -> SearchQuery {
+    let mut query = store_query(server, access, &mut request.clone(), None);
+    query.total = TotalMode::Estimate;
+    query.only = Only::CountOnly;
+    query
+}
+
+/// Makes ready the index of words, if these searches need it.
+async fn ensure_words(
+    server: &Server,
+    requests: impl IntoIterator<Item = &SearchRequest>,
+) -> Result<(), Problem> {
+    let mut types = Vec::new();
+    for request in requests {
+        request
+            .predicate
+            .types_with_words(request.resource_type, &mut types);
+    }
+    if types.is_empty() {
+        return Ok(());
+    }
+    words::ensure(server, &types).await
+}
+
+/// Takes up value sets and code systems written just now, if these parameters ask about codes.
+async fn freshen(server: &Server, parameters: &[(String, String)]) -> Result<(), Problem> {
+    let asks = |name: &str| {
+        name == "_filter"
+            || [":in", ":not-in", ":above", ":below"]
+                .iter()
+                .any(|modifier| name.ends_with(modifier))
+    };
+    if parameters.iter().any(|(name, _)| asks(name)) {
+        server.definitions.fresh(&server.store).await?;
+    }
+    Ok(())
+}
+
+/// What is known now, beyond the definitions of R4.
+struct Knowledge {
+    custom: Arc<CustomParams>,
+    codes: Arc<Catalogue>,
+}
+
+impl Knowledge {
+    fn of(server: &Server) -> Self {
+        Self {
+            custom: server.custom.params(),
+            codes: server.codes(),
+        }
+    }
+}
+
 /// What parsing a search needs to know.
-fn context<'a>(server: &Server, own_bases: &'a [&'a str]) -> Context<'a> {
+fn context<'a>(
+    server: &'a Server,
+    own_bases: &'a [&'a str],
+    knowledge: &'a Knowledge,
+) -> Context<'a> {
     Context {
         base_urls: own_bases,
         now: (server.clock)(),
         zone: Zone::UTC,
         limits: Limits::default(),
+        codes: &*knowledge.codes,
+        custom: &knowledge.custom,
     }
 }
 
@@ -119,10 +235,7 @@ fn store_query(
 ) -> SearchQuery {
     let predicate = std::mem::replace(&mut request.predicate, Predicate::Nothing);
     let is_count = request.is_count_only();
-    let limit = request
-        .count
-        .unwrap_or(server.config.page_entries)
-        .clamp(1, server.config.page_entries_max);
+    let limit = page_size(server, request);
     let total = match request.total {
         _ if is_count => TotalMode::Accurate,
         Some(Total::Accurate) => TotalMode::Accurate,
@@ -144,23 +257,23 @@ fn store_query(
     }
 }
 
-fn bundle(
-    server: &Server,
-    request: &SearchRequest,
-    search: &str,
-    page: &SearchPage,
-    included: &[Stored],
-    is_first: bool,
-) -> Vec<u8> {
-    let url = format!("{}/{search}", server.base_url);
-    let mut links = vec![("self", url.trim_end_matches('?').to_owned())];
-    if let Some(next) = &page.next {
-        let token = server.signer.sign(search, &next.0);
-        let joint = if url.ends_with('?') { "" } else { "&" };
-        links.push(("next", format!("{url}{joint}{CURSOR_PARAMETER}={token}")));
-    }
+fn bundle(server: &Server, page: &Page<'_>) -> Vec<u8> {
+    let Page {
+        request,
+        search,
+        found: page,
+        included,
+        trail,
+        is_whole,
+    } = *page;
+    let url = match search.strip_prefix('?') {
+        Some(_) => format!("{}{search}", server.base_url),
+        None => format!("{}/{search}", server.base_url),
+    };
+    let next = page.next.as_ref().map(|next| next.0.as_slice());
+    let links = paging::links(&server.signer, &url, search, trail, next);
     // When everything fits on the first page the total costs nothing.
-    let is_whole = is_first && page.next.is_none() && !request.is_count_only();
+    let is_whole = is_whole && !request.is_count_only();
     let total = page.total.or(if is_whole {
         u64::try_from(page.matches.len()).ok()
     } else {
@@ -217,7 +330,8 @@ pub fn subset_of(call: &Call, resource_type: ResourceTypeId) -> Result<Option<Su
     let mut parameters = call.query()?;
     parameters.retain(|(name, _)| matches!(name.as_str(), "_summary" | "_elements"));
     let own_bases = call.server.own_bases();
-    let context = context(&call.server, &own_bases);
+    let knowledge = Knowledge::of(&call.server);
+    let context = context(&call.server, &own_bases, &knowledge);
     let request = query::parse(resource_type, &parameters, Handling::Strict, &context)?;
     Ok(subsets(&request).0)
 }
@@ -232,7 +346,8 @@ pub fn condition_of(
     parameters: &[(String, String)],
 ) -> Result<Predicate, Problem> {
     let own_bases = server.own_bases();
-    let context = context(server, &own_bases);
+    let knowledge = Knowledge::of(server);
+    let context = context(server, &own_bases, &knowledge);
     query::parse(resource_type, parameters, Handling::Strict, &context).map(|r| r.predicate)
 }
 
@@ -272,8 +387,8 @@ pub fn cut(json: &Bytes, subset: &Subset) -> Bytes {
     out.into()
 }
 
-/// The search as the audit trail keeps it: type and names of parameters, no values.
-fn detail(request: &SearchRequest) -> String {
-    let names: Vec<&str> = request.used.iter().map(|(name, _)| name.as_str()).collect();
-    format!("{}?{}", request.resource_type.name(), names.join("&"))
+/// The search as the audit trail keeps it: names of parameters, no values.
+fn detail(used: &[(String, String)]) -> String {
+    let names: Vec<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
+    format!("?{}", names.join("&"))
 }

@@ -1,5 +1,6 @@
 //! Where time and randomness come from, so that everything else is a function of its input.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,13 @@ const ID_LENGTH: usize = 20;
 /// Lower case letters and digits without those that are easily confused.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// Ids a thread draws at a time: every request has one, and asking the system costs more than the rest of an id.
+const IDS_DRAWN: usize = 32;
+
+thread_local! {
+    static DRAWN: RefCell<Vec<[u8; ID_LENGTH]>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The machine's clock.
 pub fn system_clock() -> Clock {
     Arc::new(|| {
@@ -33,10 +41,16 @@ pub fn system_clock() -> Clock {
 /// When the operating system has no randomness: then no id is safe.
 pub fn random_ids() -> IdSource {
     Arc::new(|| {
-        let mut bytes = [0u8; ID_LENGTH];
-        let filled = getrandom::fill(&mut bytes);
-        assert!(filled.is_ok(), "the operating system gives no random bytes");
-        id_from(&bytes)
+        DRAWN.with_borrow_mut(|drawn| {
+            if drawn.is_empty() {
+                let mut bytes = [0u8; ID_LENGTH * IDS_DRAWN];
+                let filled = getrandom::fill(&mut bytes);
+                assert!(filled.is_ok(), "the operating system gives no random bytes");
+                drawn.extend(bytes.as_chunks().0);
+            }
+            // Each draw is used once.
+            id_from(&drawn.pop().unwrap_or_else(|| unreachable!("filled above")))
+        })
     })
 }
 

@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::Tags;
 use fhir_store::{
-    Commit, CommitError, Committed, Expectation, MessageReceipt, MessageRecord, Stored,
+    Commit, CommitError, Committed, EhrPage, Expectation, MessageReceipt, MessageRecord, Stored,
 };
 
 use tokio::sync::MutexGuard;
@@ -22,6 +23,7 @@ use tokio::sync::MutexGuard;
 use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::interaction::Interaction;
+use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
 
@@ -50,6 +52,8 @@ pub struct Draft {
 pub enum Step {
     /// The resource becomes this.
     Put(Arc<Document>),
+    /// The same with a document that [`check_resource`] has passed already.
+    PutChecked(Arc<Document>),
     /// The resource is deleted.
     Delete,
 }
@@ -76,6 +80,17 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
+}
+
+/// A plan carried out.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// What became of the drafts.
+    pub written: Vec<Written>,
+    /// The message's number.
+    pub message: Option<MessageReceipt>,
+    /// What became of the samples, by series.
+    pub samples: Vec<Vec<fhir_store::SampleFate>>,
 }
 
 /// What became of a draft.
@@ -206,6 +221,20 @@ impl<'a> Attempts<'a> {
     }
 }
 
+/// As [`submit`], together with the page of an EHR walk that brought it.
+///
+/// # Errors
+/// See [`Failure`]; [`Failure::Moved`] also when another run moved the walk.
+pub async fn submit_page(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    page: EhrPage,
+) -> Result<Vec<Written>, Failure> {
+    let done = carry_out(server, access, plan, Vec::new(), Some(page)).await?;
+    Ok(done.written)
+}
+
 /// Carries out one plan, all or nothing, and returns when it is durable.
 ///
 /// # Errors
@@ -215,6 +244,30 @@ pub async fn submit(
     access: &Access,
     plan: Plan,
 ) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
+    let done = submit_all(server, access, plan, Vec::new()).await?;
+    Ok((done.written, done.message))
+}
+
+/// The same together with samples of dense series.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn submit_all(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
+) -> Result<Done, Failure> {
+    carry_out(server, access, plan, samples, None).await
+}
+
+async fn carry_out(
+    server: &Arc<Server>,
+    access: &Access,
+    plan: Plan,
+    samples: Vec<fhir_store::SeriesSamples>,
+    page: Option<EhrPage>,
+) -> Result<Done, Failure> {
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
     }
@@ -245,8 +298,17 @@ pub async fn submit(
         )
     });
     let audit: Vec<_> = audit.collect();
+    // A profile stored a moment ago binds what is stored now.
+    server.definitions.fresh(&server.store).await?;
     let prepared = prepare_all(server, plan.drafts, currents).await?;
-    commit(server, prepared, audit, plan.expects, plan.message).await
+    let commit_parts = Commit {
+        expects: plan.expects,
+        changes: Vec::with_capacity(prepared.len()),
+        audit,
+        message: plan.message,
+        samples,
+    };
+    commit(server, prepared, commit_parts, page).await
 }
 
 /// Prepares the drafts, on another thread when there is much to do.
@@ -256,7 +318,7 @@ async fn prepare_all(
     currents: Vec<Option<Stored>>,
 ) -> Result<Vec<Prepared>, Failure> {
     let size = |draft: &Draft| match &draft.step {
-        Step::Put(document) => document.text().len(),
+        Step::Put(document) | Step::PutChecked(document) => document.text().len(),
         Step::Delete => 0,
     };
     let bytes: usize = drafts.iter().map(size).sum();
@@ -287,45 +349,67 @@ async fn prepare_all(
 async fn commit(
     server: &Arc<Server>,
     prepared: Vec<Prepared>,
-    audit: Vec<fhir_store::AuditRecord>,
-    expects: Vec<Expectation>,
-    message: Option<MessageRecord>,
-) -> Result<(Vec<Written>, Option<MessageReceipt>), Failure> {
-    let mut changes = Vec::with_capacity(prepared.len());
+    mut commit: Commit,
+    page: Option<EhrPage>,
+) -> Result<Done, Failure> {
     let mut written = Vec::with_capacity(prepared.len());
     // For every change, where it stands in `written`.
     let mut places = Vec::with_capacity(prepared.len());
     for item in prepared {
         if let Some(change) = item.change {
-            changes.push(change);
+            commit.changes.push(change);
             places.push(written.len());
         }
         written.push(item.written);
     }
-    if changes.is_empty() && message.is_none() {
-        audit
+    let is_empty =
+        commit.changes.is_empty() && commit.message.is_none() && commit.samples.is_empty();
+    if is_empty && page.is_none() {
+        commit
+            .audit
             .into_iter()
             .for_each(|record| server.reads.push(record));
-        return Ok((written, None));
+        return Ok(Done {
+            written,
+            ..Done::default()
+        });
     }
-    let commit = Commit {
-        expects,
-        changes,
-        audit,
-        message,
-    };
     let task_server = Arc::clone(server);
     // A task of its own: a client that goes away drops the request, and the cache must still learn of the commit.
     let task = tokio::spawn(async move {
-        let Committed { results, message } = task_server.store.commit(commit).await?;
+        let store = &task_server.store;
+        let done = match page {
+            Some(page) => store.commit_page(commit, page).await?,
+            None => store.commit(commit).await?,
+        };
+        let Committed {
+            results,
+            message,
+            samples,
+        } = done;
+        let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
                 continue;
             };
             item.version = Some(result);
+            task_server.definitions.written(item.key.resource_type);
+            task_server.devices.changed(item.key.resource_type);
             remember(&task_server, item);
+            has_params |= item.key.resource_type.name() == "SearchParameter";
         }
-        Ok::<_, CommitError>((written, message))
+        if has_params {
+            custom::refresh_soon(&task_server);
+        }
+        // What is acknowledged is in force; when reading fails here, the next use reads again.
+        if let Err(problem) = task_server.definitions.fresh(&task_server.store).await {
+            tracing::warn!(%problem, "stored definitions cannot be read yet");
+        }
+        Ok::<_, CommitError>(Done {
+            written,
+            message,
+            samples,
+        })
     });
     match task.await {
         Ok(Ok(done)) => Ok(done),
@@ -360,6 +444,7 @@ fn remember(server: &Server, item: &Written) {
 pub fn failure(error: CommitError) -> Failure {
     match error {
         CommitError::VersionMoved { .. }
+        | CommitError::WalkMoved
         | CommitError::ExpectationFailed { .. }
         | CommitError::IdTaken { .. } => Failure::Moved,
         CommitError::RepeatedMessage(receipt) => Failure::Repeated(receipt),

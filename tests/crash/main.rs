@@ -115,7 +115,7 @@ fn count(client: &mut Client, query: &str) -> u64 {
 
 /// The filler number identifies the order that each of the two Observations of a message is based on.
 fn filler_query(key: &str) -> String {
-    format!("based-on:identifier=urn:id:LAB%7C{key}")
+    format!("based-on:ServiceRequest.identifier=urn:id:LAB%7C{key}")
 }
 
 fn check(server: Doors, http: &[Sent], mllp: &[Sent]) {

@@ -1,8 +1,15 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
+mod conformance;
+mod devices;
+mod feeds;
+mod message_state;
 mod messages;
 mod read_back;
 mod rest;
+mod rest_more;
+mod search_more;
+mod validation;
 
 use fhir_core::json::Value;
 use system_tests::http_client::{Client, Response};

@@ -9,10 +9,12 @@ use std::time::Duration;
 /// Longest wait for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One connection.
+/// One connection at a time.
 pub struct Client {
     reader: BufReader<TcpStream>,
     buffer: Vec<u8>,
+    /// A request with a body was refused: the server may have closed instead of reading on (RFC 9112 §9.6).
+    may_be_closed: bool,
 }
 
 /// An answer.
@@ -41,21 +43,27 @@ impl Response {
     }
 }
 
+/// A connection; only to this machine.
+fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    if !address.ip().is_loopback() {
+        return Err(io::Error::other("only loopback addresses are loaded"));
+    }
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    Ok(BufReader::with_capacity(64 * 1024, stream))
+}
+
 impl Client {
     /// Connects to a loopback address.
     ///
     /// # Errors
     /// When the address is not loopback or nobody listens.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            return Err(io::Error::other("only loopback addresses are loaded"));
-        }
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self {
-            reader: BufReader::with_capacity(64 * 1024, stream),
+            reader: open(address)?,
             buffer: Vec::with_capacity(4096),
+            may_be_closed: false,
         })
     }
 
@@ -70,6 +78,10 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Response> {
+        if std::mem::take(&mut self.may_be_closed) {
+            let address = self.reader.get_ref().peer_addr()?;
+            self.reader = open(address)?;
+        }
         self.buffer.clear();
         write!(
             self.buffer,
@@ -84,7 +96,9 @@ impl Client {
         self.buffer.extend_from_slice(b"\r\n");
         self.buffer.extend_from_slice(body);
         self.reader.get_mut().write_all(&self.buffer)?;
-        self.read_response(method == "HEAD")
+        let response = self.read_response(method == "HEAD")?;
+        self.may_be_closed = response.status >= 400 && !body.is_empty();
+        Ok(response)
     }
 
     /// GET.

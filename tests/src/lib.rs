@@ -4,6 +4,7 @@ pub mod bench;
 pub mod http_client;
 pub mod load;
 pub mod mllp_client;
+pub mod postgres;
 pub mod process;
 pub mod read_back;
 pub mod server;

@@ -58,6 +58,31 @@ impl Measured {
     }
 }
 
+/// What one exchange of a load came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exchanged {
+    /// Whether the server did not do what it was asked.
+    pub is_refused: bool,
+    /// Bytes of the answer's body.
+    pub body_bytes: u64,
+}
+
+/// One connection of a load: sends the n-th of all and reads the answer.
+pub type Connection<'a> = Box<dyn FnMut(u64) -> io::Result<Exchanged> + 'a>;
+
+/// How much a load is.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount {
+    /// Connections at the same time.
+    pub connections: usize,
+    /// Exchanges of all connections.
+    pub total: u64,
+    /// Stops early after this.
+    pub longest: Duration,
+    /// Exchanges a second; `None` for as many as there can be. Latencies count from the time an exchange was due.
+    pub pace: Option<f64>,
+}
+
 /// Runs `total` requests over `connections`; `make(n)` builds the n-th. Stops early after `longest`.
 ///
 /// # Errors
@@ -70,12 +95,45 @@ pub fn run(
     longest: Duration,
     make: &(dyn Fn(u64) -> Request + Sync),
 ) -> io::Result<Measured> {
+    let amount = Amount {
+        connections,
+        total,
+        longest,
+        pace: None,
+    };
+    run_each(server, amount, &|| {
+        let mut client = Client::connect(address)?;
+        Ok(Box::new(move |number| {
+            let request = make(number);
+            let headers: &[(&str, &str)] = if request.body.is_empty() {
+                &[]
+            } else {
+                &[("content-type", "application/fhir+json")]
+            };
+            let response = client.request(request.method, &request.path, headers, &request.body)?;
+            Ok(Exchanged {
+                is_refused: response.status >= 400,
+                body_bytes: response.body.len() as u64,
+            })
+        }))
+    })
+}
+
+/// Runs exchanges over connections that `connect` makes.
+///
+/// # Errors
+/// When a connection breaks.
+pub fn run_each<'a>(
+    server: u32,
+    amount: Amount,
+    connect: &(dyn Fn() -> io::Result<Connection<'a>> + Sync),
+) -> io::Result<Measured> {
     let next = AtomicU64::new(0);
     let (server_before, load_before) = (cpu_seconds(&server.to_string()), cpu_seconds("self"));
     let start = Instant::now();
     let parts: Vec<io::Result<Measured>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(|| connection(address, &next, total, start + longest, make)))
+        let threads: Vec<_> = (0..amount.connections)
+            .map(|_| scope.spawn(|| connection(&next, start, amount, connect)))
             .collect();
         let joined = threads.into_iter().map(|t| {
             t.join()
@@ -101,33 +159,34 @@ pub fn run(
     Ok(all)
 }
 
-fn connection(
-    address: SocketAddr,
+fn connection<'a>(
     next: &AtomicU64,
-    total: u64,
-    deadline: Instant,
-    make: &(dyn Fn(u64) -> Request + Sync),
+    start: Instant,
+    amount: Amount,
+    connect: &(dyn Fn() -> io::Result<Connection<'a>> + Sync),
 ) -> io::Result<Measured> {
-    let mut client = Client::connect(address)?;
+    let mut exchange = connect()?;
     let mut measured = Measured::default();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= total || Instant::now() > deadline {
+        if number >= amount.total || start.elapsed() > amount.longest {
             return Ok(measured);
         }
-        let request = make(number);
-        let headers: &[(&str, &str)] = if request.body.is_empty() {
-            &[]
-        } else {
-            &[("content-type", "application/fhir+json")]
-        };
-        let start = Instant::now();
-        let response = client.request(request.method, &request.path, headers, &request.body)?;
+        let mut begun = Instant::now();
+        if let Some(pace) = amount.pace {
+            let due = start + Duration::from_secs_f64(number as f64 / pace.max(1e-9));
+            while Instant::now() < due {
+                std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            // A late start is the server's fault: it held up the exchange before.
+            begun = due;
+        }
+        let exchanged = exchange(number)?;
         measured
             .latencies
-            .push(u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX));
+            .push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
         measured.requests += 1;
-        measured.refused += u64::from(response.status >= 400);
-        measured.body_bytes += response.body.len() as u64;
+        measured.refused += u64::from(exchanged.is_refused);
+        measured.body_bytes += exchanged.body_bytes;
     }
 }

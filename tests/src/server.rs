@@ -34,10 +34,27 @@ impl TestServer {
     /// # Errors
     /// When it does not start.
     pub fn start(database: &Path) -> io::Result<Self> {
+        Self::start_with(database, &[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with(database: &Path, arguments: &[&str]) -> io::Result<Self> {
+        Self::start_on(&url(database), arguments)
+    }
+
+    /// The same on the database with this URL.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_on(database: &str, arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(built_program("stoker")?);
         command.args(["serve", "--http", "127.0.0.1:0", "--mllp", "127.0.0.1:0"]);
         command
-            .args(["--database", &url(database)])
+            .args(["--database", database])
+            .args(arguments)
             .env("RUST_LOG", "warn");
         let mut process = Process::start_with(&mut command)?;
         let mut address = |door: &str| {

@@ -1,10 +1,10 @@
 //! Acknowledgements: what the sender is told, in its own version, delimiters and character set.
 //!
-//! HL7 v2 chapter 2, "ACK - general acknowledgment", original mode: AA, AE, AR of table 0008, and ERR with the codes
-//! of table 0357 (<https://terminology.hl7.org/CodeSystem-v2-0357.html>).
+//! HL7 v2 chapter 2, "ACK - general acknowledgment": AA, AE, AR and CA, CE, CR of table 0008, and ERR with the codes
+//! of table 0357 (<https://terminology.hl7.org/CodeSystem-v2-0357.html>). Which of them a sender gets is decided in
+//! [`crate::acknowledge`].
 //!
-//! Left out on purpose: enhanced mode (MSH-15, MSH-16). An answer is only sent after the durable commit, so a commit
-//! acknowledgement would tell the sender nothing that AA does not.
+//! Left out on purpose: ERR-5 to ERR-7, which repeat what ERR-3 and ERR-8 say.
 
 use mappings::{At, Position};
 
@@ -20,6 +20,29 @@ pub const ERRORS_MAX: usize = 20;
 /// Longest text of one ERR segment, in characters; ERR-8 is 250 long in v2.5.
 pub const TEXT_MAX: usize = 250;
 
+/// Which of the two acknowledgements of enhanced mode an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// The only answer of original mode: AA, AE, AR.
+    Original,
+    /// Enhanced mode, about safe storage: CA, CE, CR.
+    Accept,
+    /// Enhanced mode, about the content: AA, AE, AR.
+    Application,
+}
+
+impl Level {
+    /// MSA-1, table 0008.
+    pub fn code(self, code: AckCode) -> &'static str {
+        match (self, code) {
+            (Level::Accept, AckCode::Accept) => "CA",
+            (Level::Accept, AckCode::Error) => "CE",
+            (Level::Accept, AckCode::Reject) => "CR",
+            (Level::Original | Level::Application, code) => code.as_str(),
+        }
+    }
+}
+
 /// What an answer is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {
@@ -29,6 +52,8 @@ pub struct Reply<'a> {
     pub charset: Charset,
     /// What the sender is told.
     pub code: AckCode,
+    /// At which level.
+    pub level: Level,
     /// What is wrong; told when the code is not AA.
     pub errors: &'a [Issue],
     /// The answer's MSH-7.
@@ -87,18 +112,20 @@ impl Reply<'_> {
             id => id,
         });
         out.raw(version);
-        if !field(18).is_empty() {
-            for _ in 13..18 {
-                out.raw("");
-            }
-            out.raw(field(18));
+        // An application acknowledgement is a message of enhanced mode itself; it asks for no answer.
+        let wish = match self.level {
+            Level::Application => "NE",
+            Level::Original | Level::Accept => "",
+        };
+        for text in ["", "", wish, wish, "", field(18)] {
+            out.raw(text);
         }
         out.end();
     }
 
     fn msa(&self, out: &mut Writer, released: (u8, u8, u8)) {
         out.text.push_str("MSA");
-        out.raw(self.code.as_str());
+        out.raw(self.level.code(self.code));
         out.raw(self.header.map_or("", Header::control_id));
         // From v2.5 on the text stands in ERR; older senders look for it in MSA-3 alone.
         if let Some(issue) = self

@@ -1,6 +1,6 @@
 //! The groups of the message structures this server knows, and how segments fall into them.
 //!
-//! HL7 v2 chapters 3 (ADT) and 7 (ORU^R01), in the newest version's shape, which contains those of the older ones.
+//! HL7 v2 chapters 3 (ADT), 4 (orders, pharmacy, vaccination), 6 (DFT), 7 (results), 9 (MDM), 10 (SIU) and 12 (PPR), in the newest version's shape, which contains those of the older ones.
 //!
 //! Left out on purpose: structures of messages no mapping reads. Their trees are flat.
 
@@ -95,7 +95,9 @@ const INSURANCE: Group = Group {
 const MERGED_PATIENT: Group = Group {
     name: "PATIENT",
     heads: &["PID"],
-    members: &["PD1", "MRG", "PV1", "NTE"],
+    members: &[
+        "PD1", "MRG", "PV1", "PV2", "DB1", "OBX", "NTE", "PRT", "ARV",
+    ],
     groups: &[],
     repeats: true,
 };
@@ -111,23 +113,172 @@ const fn message(members: &'static [&'static str], groups: &'static [Group]) -> 
     }
 }
 
+/// One order of an order message, with what is ordered and what was observed or given for it.
+const ORDER: Group = Group {
+    name: "ORDER",
+    heads: &["ORC", "OBR", "RQD", "RXO", "RXE", "RXD", "RXG", "RXA"],
+    members: &[
+        "NTE", "PRT", "ROL", "CTD", "DG1", "REL", "IPC", "FT1", "CTI", "BLG", "RXR", "RXC", "RXV",
+        "CDO", "TXA", "FAC",
+    ],
+    groups: &[TIMING, OBSERVATION, SPECIMEN],
+    repeats: true,
+};
+const ORDER_VISIT: Group = Group {
+    name: "VISIT",
+    heads: &["PV1"],
+    members: &["PV2", "PV3", "PRT", "ROL"],
+    groups: &[],
+    repeats: false,
+};
+const ORDER_PATIENT: Group = Group {
+    name: "PATIENT",
+    heads: &["PID"],
+    members: &[
+        "PD1", "PRT", "ROL", "NTE", "NK1", "ARV", "AL1", "IAM", "GT1", "OH1", "OH2", "OH3", "OH4",
+    ],
+    groups: &[PATIENT_OBSERVATION, ORDER_VISIT, INSURANCE],
+    repeats: true,
+};
+/// OUL^R22: a specimen, its containers, and the orders done on it.
+const OUL_ORDER: Group = Group {
+    name: "ORDER",
+    heads: &["OBR"],
+    members: &["ORC", "NTE", "PRT", "ROL", "CTI"],
+    groups: &[TIMING, OUL_RESULT],
+    repeats: true,
+};
+const OUL_RESULT: Group = Group {
+    name: "OBSERVATION",
+    heads: &["OBX"],
+    members: &["TCD", "SID", "NTE", "PRT"],
+    groups: &[],
+    repeats: true,
+};
+const OUL_SPECIMEN: Group = Group {
+    name: "SPECIMEN",
+    heads: &["SPM"],
+    members: &["NTE", "PRT", "SAC", "INV"],
+    groups: &[OBSERVATION, OUL_ORDER],
+    repeats: true,
+};
+const COMMON_ORDER: Group = Group {
+    name: "ORDER",
+    heads: &["ORC", "OBR"],
+    members: &["PRT"],
+    groups: &[TIMING],
+    repeats: true,
+};
+const SERVICE: Group = resource("SERVICE", &["AIS"]);
+const GENERAL: Group = resource("GENERAL_RESOURCE", &["AIG"]);
+const PLACE: Group = resource("LOCATION_RESOURCE", &["AIL"]);
+const PERSONNEL: Group = resource("PERSONNEL_RESOURCE", &["AIP"]);
+const RESOURCES: Group = Group {
+    name: "RESOURCES",
+    heads: &["RGS"],
+    members: &[],
+    groups: &[SERVICE, GENERAL, PLACE, PERSONNEL],
+    repeats: true,
+};
+const FINANCIAL: Group = Group {
+    name: "FINANCIAL",
+    heads: &["FT1"],
+    members: &["NTE", "PRT"],
+    groups: &[PROCEDURE],
+    repeats: true,
+};
+const GOAL: Group = Group {
+    name: "GOAL",
+    heads: &["GOL"],
+    members: &["NTE", "VAR", "ROL", "PRT"],
+    groups: &[OBSERVATION],
+    repeats: true,
+};
+const PROBLEM: Group = Group {
+    name: "PROBLEM",
+    heads: &["PRB"],
+    members: &["NTE", "VAR", "ROL", "PRT", "PTH"],
+    groups: &[OBSERVATION, GOAL, ORDER],
+    repeats: true,
+};
+const MERGE_INFO: Group = Group {
+    name: "MERGE_INFO",
+    heads: &["MRG"],
+    members: &["PV1"],
+    groups: &[],
+    repeats: true,
+};
+
+/// A resource of an appointment.
+const fn resource(name: &'static str, heads: &'static [&'static str]) -> Group {
+    Group {
+        name,
+        heads,
+        members: &["NTE"],
+        groups: &[],
+        repeats: true,
+    }
+}
+
 const ORU: Group = message(&["SFT", "UAC"], &[PATIENT_RESULT]);
+const ORDERS: Group = message(&["SFT", "UAC"], &[ORDER_PATIENT, ORDER_VISIT, ORDER]);
+const OUL: Group = message(
+    &["SFT", "UAC", "NTE"],
+    &[ORDER_PATIENT, ORDER_VISIT, OUL_SPECIMEN, OUL_ORDER],
+);
+const MDM: Group = message(
+    &["SFT", "UAC", "EVN", "PID", "PRT", "PV1", "TXA", "CON"],
+    &[COMMON_ORDER, OBSERVATION],
+);
+const SIU: Group = message(&["SCH", "TQ1", "NTE"], &[SIU_PATIENT, RESOURCES]);
+const SIU_PATIENT: Group = Group {
+    name: "PATIENT",
+    heads: &["PID"],
+    members: &[
+        "PD1", "PV1", "PV2", "OBX", "DG1", "PRT", "AL1", "NK1", "GT1",
+    ],
+    groups: &[INSURANCE],
+    repeats: true,
+};
+const DFT: Group = message(
+    &[
+        "SFT", "UAC", "EVN", "PID", "PD1", "PRT", "ROL", "PV1", "PV2", "DB1", "DG1", "DRG", "GT1",
+        "ACC", "NK1", "OBX", "AL1",
+    ],
+    &[COMMON_ORDER, FINANCIAL, INSURANCE],
+);
+const PPR: Group = message(
+    &["SFT", "UAC", "PID", "PD1", "PV1", "PV2", "ARV", "PRT"],
+    &[PROBLEM, GOAL],
+);
 const ADT: Group = message(
     &[
         "ACC", "AL1", "ARV", "DB1", "DG1", "DRG", "EVN", "GT1", "IAM", "MRG", "NK1", "OBX", "PD1",
-        "PDA", "PID", "PV1", "PV2", "SFT", "UAC", "UB1", "UB2",
+        "PDA", "PID", "PRT", "PV1", "PV2", "ROL", "SFT", "UAC", "UB1", "UB2",
     ],
     &[PROCEDURE, INSURANCE],
 );
 const MERGE: Group = message(&["SFT", "UAC", "EVN"], &[MERGED_PATIENT]);
+const MOVED_VISITS: Group = message(&["SFT", "UAC", "EVN", "PID", "PD1"], &[MERGE_INFO]);
 const FLAT: Group = message(&[], &[]);
 
 fn top(structure: &str) -> &'static Group {
     match structure {
-        "ORU_R01" => &ORU,
-        "ADT_A39" => &MERGE,
-        name if name.starts_with("ADT_") => &ADT,
-        _ => &FLAT,
+        "ADT_A17" | "ADT_A24" | "ADT_A37" | "ADT_A39" | "ADT_A43" | "ADT_A44" => &MERGE,
+        "ADT_A45" => &MOVED_VISITS,
+        _ => match structure.get(..4) {
+            Some("ADT_" | "BAR_") => &ADT,
+            Some("ORU_") => &ORU,
+            Some("OUL_") => &OUL,
+            Some(
+                "ORM_" | "OML_" | "OMG_" | "OMP_" | "OMI_" | "RDE_" | "RDS_" | "RAS_" | "VXU_",
+            ) => &ORDERS,
+            Some("MDM_") => &MDM,
+            Some("SIU_") => &SIU,
+            Some("DFT_") => &DFT,
+            Some("PPR_") => &PPR,
+            _ => &FLAT,
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use mappings::At;
 
-use crate::hl7v2::ack::Reply;
+use crate::hl7v2::ack::{Level, Reply};
 use crate::hl7v2::charset::Charset;
 use crate::hl7v2::datetime::Dtm;
 use crate::hl7v2::header::Header;
@@ -18,6 +18,7 @@ fn answer(msh: &str, code: AckCode, errors: &[Issue]) -> String {
         header: header.as_ref(),
         charset: Charset::UTF_8,
         code,
+        level: Level::Original,
         errors,
         now: &now,
         control_id: "S1",

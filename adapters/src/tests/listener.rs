@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::support::{Failure, MemoryGateway, adt, oru, pipeline, settings, surroundings};
-use crate::connection::{Shared, serve};
+use crate::connection::serve;
 use crate::counters::Counters;
 use crate::listener::{Mllp, Settings};
 use crate::mllp::{Deframer, Event, frame};
 use crate::port::{Adapter, Gateway, IntakeError};
+use crate::shared::Shared;
 use crate::stop::{Stop, StopHandle};
 
 /// A connection in memory, its counters, and its task.
@@ -28,14 +28,13 @@ struct Peer {
 fn connect(gateway: Arc<dyn Gateway>, settings: Settings, stop: Stop) -> Peer {
     let (stream, server) = duplex(64 * 1024);
     let counters = Arc::<Counters>::default();
-    let shared = Arc::new(Shared {
-        commits: Arc::new(Semaphore::new(settings.commits_max)),
+    let shared = Shared::new(
         settings,
-        pipeline: Arc::new(pipeline()),
+        Arc::new(pipeline()),
         gateway,
-        surroundings: surroundings(),
-        counters: Arc::clone(&counters),
-    });
+        surroundings(),
+        Arc::clone(&counters),
+    );
     let served = tokio::spawn(serve(server, shared, stop));
     Peer {
         stream,
@@ -365,14 +364,13 @@ async fn a_sender_that_does_not_read_is_held() {
     let gateway = Arc::new(MemoryGateway::default());
     let (_handle, stop) = StopHandle::new();
     let (mut stream, server) = duplex(512);
-    let shared = Arc::new(Shared {
-        commits: Arc::new(Semaphore::new(4)),
-        settings: settings(),
-        pipeline: Arc::new(pipeline()),
-        gateway: gateway.clone(),
-        surroundings: surroundings(),
-        counters: Arc::default(),
-    });
+    let shared = Shared::new(
+        settings(),
+        Arc::new(pipeline()),
+        gateway.clone(),
+        surroundings(),
+        Arc::default(),
+    );
     let _served = tokio::spawn(serve(server, shared, stop));
     let message = frame(&adt("M1", "1"));
     let sender = tokio::spawn(async move {

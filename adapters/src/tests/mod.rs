@@ -1,9 +1,12 @@
 //! Tests of the crate: data first, and most of them about what goes wrong.
 
 mod ack;
+mod acknowledge;
+mod batch_file;
 mod charset;
 mod datetime;
 mod escape;
+mod folder;
 mod hostile;
 mod lines;
 mod listener;
@@ -12,3 +15,5 @@ mod pipeline;
 mod send;
 mod structure;
 mod support;
+mod tls;
+mod volume;

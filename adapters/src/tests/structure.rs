@@ -117,7 +117,53 @@ fn registrations() {
         shape("ADT^A40^ADT_A39", "EVN PID MRG PID PD1 MRG"),
         "EVN PATIENT(PID MRG) PATIENT(PID PD1 MRG)"
     );
+    assert_eq!(
+        shape("ADT^A24^ADT_A24", "EVN PID PD1 PV1 PID PV1"),
+        "EVN PATIENT(PID PD1 PV1) PATIENT(PID PV1)"
+    );
+    assert_eq!(
+        shape("ADT^A45", "EVN PID MRG PV1 MRG PV1"),
+        "EVN PID MERGE_INFO(MRG PV1) MERGE_INFO(MRG PV1)"
+    );
     assert_eq!(shape("ZZZ^Z01", "PID OBR OBX"), "PID OBR OBX");
+}
+
+#[test]
+fn orders_documents_and_appointments() {
+    for (kind, segments, expected) in [
+        (
+            "ORM^O01",
+            "PID PV1 IN1 ORC OBR NTE OBX ORC OBR",
+            "PATIENT(PID VISIT(PV1) INSURANCE(IN1)) ORDER(ORC OBR NTE OBSERVATION(OBX)) ORDER(ORC OBR)",
+        ),
+        (
+            "RDE^O11",
+            "PID ORC RXO RXR RXE TQ1 RXR ORC RXE",
+            "PATIENT(PID) ORDER(ORC RXO RXR RXE TIMING_QTY(TQ1) RXR) ORDER(ORC RXE)",
+        ),
+        (
+            "VXU^V04",
+            "PID NK1 ORC RXA RXR OBX OBX RXA",
+            "PATIENT(PID NK1) ORDER(ORC RXA RXR OBSERVATION(OBX) OBSERVATION(OBX)) ORDER(RXA)",
+        ),
+        (
+            "SIU^S12",
+            "SCH NTE PID PV1 RGS AIS NTE AIL AIP",
+            "SCH NTE PATIENT(PID PV1) RESOURCES(RGS SERVICE(AIS NTE) LOCATION_RESOURCE(AIL) PERSONNEL_RESOURCE(AIP))",
+        ),
+        (
+            "MDM^T02",
+            "EVN PID PV1 TXA OBX OBX",
+            "EVN PID PV1 TXA OBSERVATION(OBX) OBSERVATION(OBX)",
+        ),
+        (
+            "OUL^R22",
+            "PID SPM SAC OBR ORC OBX SPM OBR OBX",
+            "PATIENT(PID) SPECIMEN(SPM SAC ORDER(OBR ORC OBSERVATION(OBX))) SPECIMEN(SPM ORDER(OBR OBSERVATION(OBX)))",
+        ),
+    ] {
+        assert_eq!(shape(kind, segments), expected, "{kind}");
+    }
 }
 
 fn kind(msh_9: &str, evn_1: &str) -> Result<(String, Vec<String>), String> {

@@ -3,6 +3,7 @@
 //! Each task is a module; a task prints what it did and fails with a text that says what to fix.
 
 mod bench;
+mod cases;
 mod codegen;
 mod soup;
 mod test;
@@ -16,7 +17,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
   test                             set up, then run every check and test
+  clients                          only the checks by independent clients, on the built server
   codegen [--check] [--source DIR] tables of the FHIR definitions
+  cases [--check]                  table of the conformance cases
   tidy                             house rules
   trace [--check]                  requirements, risk controls and tests
   soup [--check]                   dependencies and their review
@@ -37,6 +40,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["test"] => test::run(),
+        ["clients"] => test::run_clients(),
         ["codegen"] => codegen::run(None, false),
         ["codegen", "--check"] => codegen::run(None, true),
         ["codegen", "--source", folder] => codegen::run(Some(PathBuf::from(folder)), false),
@@ -48,6 +52,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
         ["trace", "--check"] => trace::run(true),
         ["soup"] => soup::run(false),
         ["soup", "--check"] => soup::run(true),
+        ["cases"] => cases::run(false),
+        ["cases", "--check"] => cases::run(true),
         ["bench", ..] => bench::run(arguments.get(1..).unwrap_or_default()),
         _ => Err(USAGE.to_owned()),
     }

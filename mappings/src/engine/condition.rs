@@ -5,7 +5,7 @@
 use fhir_core::json::Value;
 
 use super::{Run, UNITS_KEPT_MAX};
-use crate::language::{Condition, Term, Test};
+use crate::language::{Condition, Subject, Term, Test};
 use crate::scope::{Content, Place};
 use crate::{decimal, time, unit};
 
@@ -32,7 +32,11 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn term(&self, term: &Term, place: &Place<'a>) -> bool {
-        let found = self.scope.one(place, &term.path);
+        let path = match &term.subject {
+            Subject::Path(path) => path,
+            Subject::Setting(name) => return self.setting_holds(name, term),
+        };
+        let found = self.scope.one(place, path);
         let more = found.as_ref().is_some_and(|(_, more)| *more);
         let null = found.as_ref().is_some_and(|(at, _)| self.scope.is_null(at));
         // `is` tests read a value; "valued" asks whether anything at all stands there.
@@ -59,6 +63,13 @@ impl<'a> Run<'a> {
             Test::Timed => time::is_timed(text),
             Test::Date => time::date(text).is_ok(),
             Test::DateTime => time::date_time(text, &self.tools.clock).is_ok(),
+            Test::SameAs(other) => match self.scope.one(place, other) {
+                Some((at, _)) => match self.scope.content(&at) {
+                    Content::Text(other, _) => other.trim() == text,
+                    _ => false,
+                },
+                None => false,
+            },
             Test::Time => time::time(text).is_ok(),
             Test::Ucum => self.ucum(text).0,
             Test::UcumBeyondDoubt => self.ucum(text).1,
@@ -67,6 +78,20 @@ impl<'a> Run<'a> {
                 .maps
                 .get(*index)
                 .is_some_and(|(_, _, map)| map.get(text).is_some()),
+        };
+        holds != term.negated
+    }
+
+    fn setting_holds(&self, name: &str, term: &Term) -> bool {
+        let text = self.setting(name).unwrap_or_default();
+        let holds = match &term.test {
+            Test::In(words) => words.iter().any(|w| **w == *text),
+            Test::Map(index) => self
+                .tools
+                .maps
+                .get(*index)
+                .is_some_and(|(_, _, map)| map.get(text).is_some()),
+            _ => !text.is_empty(),
         };
         holds != term.negated
     }

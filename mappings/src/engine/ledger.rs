@@ -13,7 +13,12 @@ impl Run<'_> {
     /// Everything that arrived, and everything ignored on purpose.
     pub(super) fn ledger(&self, mapping: &MessageMapping) -> Ledger {
         let mut ledger = empty_ledger(self.scope.source);
-        for entry in self.produced.iter().flat_map(|p| &p.lineage) {
+        for entry in self
+            .produced
+            .iter()
+            .chain(&self.referred)
+            .flat_map(|p| &p.lineage)
+        {
             ledger.mark(entry.leaves.clone());
         }
         let templates = mapping.rules.iter().filter_map(|rule| match rule.body {

@@ -5,8 +5,11 @@
 //!
 //! Left out on purpose: merging with what is stored.
 
+mod action;
 mod condition;
+mod identity;
 mod ledger;
+mod make;
 mod render;
 mod value;
 
@@ -20,13 +23,14 @@ use crate::convert::Tools;
 use crate::error::MapError;
 use crate::identity::{Identity, derive_id};
 use crate::language::{
-    Body, KeyPart, MessageMapping, Need, Repeated, Rule, RuleEach, TypeTemplate, Way,
+    Body, Elements, MessageMapping, Need, Repeated, Rule, RuleEach, TypeTemplate,
 };
 use crate::library::Catalog;
-use crate::output::{Code, LineageEntry, MapIssue, Output, Produced, Write};
+use crate::output::{Code, LineageEntry, ListMerge, MapIssue, Output, Produced, Write};
 use crate::path::{Notation, Path};
+use crate::revision::Span;
 use crate::scope::{Content, Place, Scope};
-use crate::source::{Position, SegmentId, SourceTree};
+use crate::source::{Position, SourceTree};
 use crate::time::{self, Clock};
 
 /// Most resources one source may make. A batch of 10,000 results is a large message already.
@@ -54,12 +58,15 @@ pub(crate) fn run(
         });
     }
     let mut run = Run::new(library, source, context);
+    run.rules = &mapping.rules;
     for rule in &mapping.rules {
         run.rule(rule)?;
     }
+    let actions = run.actions(&mapping.actions)?;
     let used = run.ledger(mapping);
     Ok(Output {
         resources: run.produced,
+        actions,
         issues: run.issues,
         used,
     })
@@ -89,14 +96,23 @@ struct Run<'a> {
     scope: Scope<'a>,
     tools: Tools<'a>,
     rule_name: &'a str,
+    rules: &'a [Rule],
+    /// The trigger event, `A01`; mappings read it as `@event`.
+    event: String,
     /// Where in the resource we are: `Patient.name[0].family`.
     target: String,
     lineage: Vec<LineageEntry>,
     cleared: Vec<Box<str>>,
     issues: Vec<MapIssue>,
     produced: Vec<Produced>,
-    /// For references: which resource each rule made from which segment.
-    made: Vec<Made<'a>>,
+    /// What rules made only to be spoken about.
+    referred: Vec<Produced>,
+    /// When the message was sent.
+    sent: Option<Span>,
+    /// For references: which resources each rule made, by segment in message order.
+    made: HashMap<&'a str, Vec<Made>>,
+    /// The last resource of each rule and segment.
+    made_at: HashMap<(&'a str, u32), Slot>,
     /// Index of the resource by rule and id.
     ids: HashMap<(&'a str, String), usize>,
     /// How often each identity was seen, where that is more than once.
@@ -113,18 +129,26 @@ struct Run<'a> {
 /// A unit, whether it is UCUM and whether that is beyond doubt.
 type KnownUnit = (Box<str>, (bool, bool));
 
-struct Made<'a> {
-    rule: &'a str,
+struct Made {
     segment: u32,
-    reference: String,
+    slot: Slot,
+}
+
+/// Where a made resource stands.
+#[derive(Clone, Copy)]
+enum Slot {
+    Produced(usize),
+    Referred(usize),
 }
 
 impl<'a> Run<'a> {
     fn new(library: &'a Catalog, source: &'a SourceTree, context: &'a Context) -> Self {
+        let msh_7 = message_time(source);
         let clock = Clock {
-            message_offset: message_offset(source),
+            message_offset: msh_7.as_deref().and_then(time::offset_of),
             zone: context.zone,
         };
+        let sent = msh_7.and_then(|text| Span::of(&text, &clock));
         Self {
             library,
             scope: Scope::new(source),
@@ -135,12 +159,17 @@ impl<'a> Run<'a> {
                 table_0396: library.table_0396(),
             },
             rule_name: "",
+            rules: &[],
+            event: event(source),
             target: String::new(),
             lineage: Vec::new(),
             cleared: Vec::new(),
             issues: Vec::new(),
             produced: Vec::new(),
-            made: Vec::new(),
+            referred: Vec::new(),
+            sent,
+            made: HashMap::new(),
+            made_at: HashMap::new(),
             ids: HashMap::new(),
             repeats: HashMap::new(),
             hits: 0,
@@ -152,7 +181,7 @@ impl<'a> Run<'a> {
 
     fn rule(&mut self, rule: &'a Rule) -> Result<(), MapError> {
         self.rule_name = &rule.name;
-        for place in self.rule_places(rule) {
+        for place in self.rule_places(&rule.each) {
             self.target.clear();
             self.target.push_str(&rule.resource_type);
             if rule
@@ -170,8 +199,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn rule_places(&self, rule: &Rule) -> Vec<Place<'a>> {
-        match (&rule.each, self.scope.source) {
+    fn rule_places(&self, each: &RuleEach) -> Vec<Place<'a>> {
+        match (each, self.scope.source) {
             (RuleEach::Segment(id), _) => self
                 .scope
                 .segments_everywhere(*id)
@@ -200,11 +229,28 @@ impl<'a> Run<'a> {
         } else {
             rule.identity.as_slice()
         };
-        let identity = self.identity(rule, ways, place)?;
+        let (identity, aliases) = match self.identity(&rule.resource_type, ways, place) {
+            Some(found) => found,
+            None if rule.lacking_skips => {
+                self.issue(Code::IdentityMissing, Some(place));
+                return Ok(());
+            }
+            None => {
+                return Err(MapError::NoIdentity {
+                    rule: rule.name.to_string(),
+                    place: self.name(place),
+                });
+            }
+        };
         self.lineage = Vec::with_capacity(32);
         self.cleared.clear();
         let members = self.members(body, place);
         if let Some(need) = body.needs.iter().find(|need| !has(&members, need)) {
+            if rule.lacking_skips {
+                self.target = format!("{}.{}", rule.resource_type, need.name);
+                self.issue(Code::ElementMissing, Some(place));
+                return Ok(());
+            }
             let element = format!("{}.{}", rule.resource_type, need.name);
             return Err(MapError::MissingElement {
                 rule: rule.name.to_string(),
@@ -218,9 +264,65 @@ impl<'a> Run<'a> {
         for (name, value) in members {
             resource.insert(name, value);
         }
-        let write = self.write(rule, place);
-        self.keep(rule, place, Value::Object(resource), identity, write);
+        let produced = self.produced(rule, place, Value::Object(resource), identity, aliases);
+        self.keep(rule, place, produced);
         Ok(())
+    }
+
+    /// A resource with all the rule says about writing it.
+    fn produced(
+        &mut self,
+        rule: &'a Rule,
+        place: &Place<'a>,
+        value: Value,
+        identity: Identity,
+        aliases: Vec<Identity>,
+    ) -> Produced {
+        let mut cleared = std::mem::take(&mut self.cleared);
+        let taken_back = self.elements(&rule.clears, place);
+        let paths = taken_back
+            .iter()
+            .map(|e| format!("{}.{e}", rule.resource_type));
+        cleared.extend(paths.map(Into::into));
+        let initial = self.elements(&rule.initial, place);
+        let initial = initial.into_iter().map(Into::into).collect();
+        let keeps = rule.keeps.iter();
+        let keeps = keeps.filter(|k| k.when.as_ref().is_none_or(|w| self.holds(w, place)));
+        let lists = keeps.map(|k| ListMerge {
+            element: k.element.clone(),
+            key: k.key.clone(),
+            others: k.others.clone(),
+        });
+        let lists = lists.collect();
+        Produced {
+            value,
+            identity,
+            write: self.write(rule, place),
+            rule: rule.name.clone(),
+            lineage: std::mem::take(&mut self.lineage),
+            cleared,
+            initial,
+            shared: false,
+            lists,
+            revision: self.revision(&rule.revision, place),
+            aliases,
+        }
+    }
+
+    /// The elements of those rows whose condition holds.
+    fn elements(&self, rows: &'a [Elements], place: &Place<'a>) -> Vec<&'a str> {
+        rows.iter()
+            .filter(|row| row.when.as_ref().is_none_or(|w| self.holds(w, place)))
+            .flat_map(|row| row.elements.iter().map(AsRef::as_ref))
+            .collect()
+    }
+
+    /// A setting of the feed, or what the message is.
+    fn setting(&self, name: &str) -> Option<&str> {
+        match name {
+            "event" => Some(self.event.as_str()).filter(|e| !e.is_empty()),
+            other => self.tools.context.setting(other),
+        }
     }
 
     fn write(&self, rule: &'a Rule, place: &Place<'a>) -> Write {
@@ -232,61 +334,47 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a resource, or decides about a second one with the same identity.
-    fn keep(
-        &mut self,
-        rule: &'a Rule,
-        place: &Place<'a>,
-        value: Value,
-        mut identity: Identity,
-        write: Write,
-    ) {
+    fn keep(&mut self, rule: &'a Rule, place: &Place<'a>, mut produced: Produced) {
         let segment = if let Place::Hl7(place) = place {
             place.segment
         } else {
             0
         };
-        let key = (&*rule.name, identity.id.to_string());
-        let mut value = value;
+        let made = |run: &mut Self, slot| {
+            run.made_at.insert((&rule.name, segment), slot);
+            let made = run.made.entry(&rule.name).or_default();
+            made.push(Made { segment, slot });
+        };
+        if rule.refers {
+            made(self, Slot::Referred(self.referred.len()));
+            self.referred.push(produced);
+            return;
+        }
+        let key = (&*rule.name, produced.identity.id.to_string());
         if let Some(first) = self.ids.get(&key).copied() {
             if rule.repeated == Repeated::Same {
-                let same = self.produced.get(first).is_some_and(|p| p.value == value);
-                if same {
+                match self.produced.get_mut(first) {
                     // The same facts twice: the first resource carries them, the second place is no loss.
-                    let lineage = std::mem::take(&mut self.lineage);
-                    if let Some(first) = self.produced.get_mut(first) {
-                        first.lineage.extend(lineage);
+                    Some(known) if known.value == produced.value => {
+                        known.lineage.append(&mut produced.lineage);
                     }
-                } else {
-                    self.issue(Code::SamePersonTwice, Some(place));
+                    _ => self.issue(Code::SamePersonTwice, Some(place)),
                 }
-                self.made.push(Made {
-                    rule: &rule.name,
-                    segment,
-                    reference: identity.reference(),
-                });
+                made(self, Slot::Produced(first));
                 return;
             }
             self.issue(Code::IdentityRepeated, Some(place));
-            identity.id = self.free_id(rule, &identity).into();
-            if let Some(resource) = value.as_object_mut() {
-                resource.insert("id", Value::from(&*identity.id));
+            let id = self.free_id(rule, &produced.identity);
+            if let Some(resource) = produced.value.as_object_mut() {
+                resource.insert("id", Value::from(&*id));
             }
+            produced.identity.id = id.into();
         }
+        let slot = self.produced.len();
         self.ids
-            .insert((&rule.name, identity.id.to_string()), self.produced.len());
-        self.made.push(Made {
-            rule: &rule.name,
-            segment,
-            reference: identity.reference(),
-        });
-        self.produced.push(Produced {
-            value,
-            identity,
-            write,
-            rule: rule.name.clone(),
-            lineage: std::mem::take(&mut self.lineage),
-            cleared: std::mem::take(&mut self.cleared),
-        });
+            .insert((&rule.name, produced.identity.id.to_string()), slot);
+        made(self, Slot::Produced(slot));
+        self.produced.push(produced);
     }
 
     /// The id of the second, third … thing under one identity, in message order.
@@ -302,68 +390,6 @@ impl<'a> Run<'a> {
             &identity.resource_type,
             &parts,
         )
-    }
-
-    fn identity(
-        &mut self,
-        rule: &'a Rule,
-        ways: &'a [Way],
-        place: &Place<'a>,
-    ) -> Result<Identity, MapError> {
-        for (index, way) in ways.iter().enumerate() {
-            let places = match &way.each {
-                Some(path) => self.scope.many(place, path),
-                None => vec![place.clone()],
-            };
-            for at in places {
-                if way.when.as_ref().is_some_and(|when| !self.holds(when, &at)) {
-                    continue;
-                }
-                self.quiet = true;
-                let parts = self.key(&way.key, &at);
-                self.quiet = false;
-                let Some(parts) = parts else { continue };
-                if let Some(code) = way.issue {
-                    self.issue(code, Some(&at));
-                }
-                let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
-                let id = derive_id(
-                    &self.tools.context.id_namespace,
-                    &rule.resource_type,
-                    &parts,
-                );
-                return Ok(Identity {
-                    resource_type: rule.resource_type.clone(),
-                    id: id.into(),
-                    way: index,
-                });
-            }
-        }
-        Err(MapError::NoIdentity {
-            rule: rule.name.to_string(),
-            place: self.name(place),
-        })
-    }
-
-    /// The parts of a key; `None` when one is missing.
-    fn key(&mut self, key: &'a [KeyPart], place: &Place<'a>) -> Option<Vec<String>> {
-        let lineage = self.lineage.len();
-        let mut parts = Vec::with_capacity(key.len());
-        for part in key {
-            let value = match part {
-                KeyPart::Reference(rule) => self.reference(rule, place),
-                KeyPart::Here => Some(self.name(place)),
-                KeyPart::Read(read) => self.read(read, place).and_then(|v| plain_text(&v)),
-                KeyPart::Optional(read) => Some(
-                    self.read(read, place)
-                        .and_then(|v| plain_text(&v))
-                        .unwrap_or_default(),
-                ),
-            };
-            self.lineage.truncate(lineage);
-            parts.push(value?);
-        }
-        Some(parts)
     }
 
     fn issue(&mut self, code: Code, place: Option<&Place<'a>>) {
@@ -390,15 +416,27 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The offset of MSH-7.
-fn message_offset(source: &SourceTree) -> Option<Box<str>> {
+/// MSH-7 as sent.
+fn message_time(source: &SourceTree) -> Option<String> {
+    text_at(source, "MSH-7.1")
+}
+
+/// MSH-9.2; where older senders leave it out, EVN-1, and R01 for ORU, which had no other.
+fn event(source: &SourceTree) -> String {
+    let code = text_at(source, "MSH-9.1");
+    text_at(source, "MSH-9.2")
+        .or_else(|| text_at(source, "EVN-1"))
+        .or_else(|| (code.as_deref() == Some("ORU")).then(|| "R01".to_owned()))
+        .unwrap_or_default()
+}
+
+/// What stands at a path, read from the first segment of the message.
+fn text_at(source: &SourceTree, path: &str) -> Option<String> {
     let scope = Scope::new(source);
-    let msh =
-        SegmentId::parse("MSH").and_then(|id| scope.segments_everywhere(id).into_iter().next())?;
-    let path = Path::parse("MSH-7.1", Notation::Hl7v2).ok()?;
-    let (at, _) = scope.one(&scope.segment_place(msh), &path)?;
+    let path = Path::parse(path, Notation::Hl7v2).ok()?;
+    let (at, _) = scope.one(&scope.segment_place(0), &path)?;
     match scope.content(&at) {
-        Content::Text(text, _) => time::offset_of(text.trim()),
+        Content::Text(text, _) => Some(text.trim().to_owned()),
         _ => None,
     }
 }

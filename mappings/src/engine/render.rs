@@ -6,7 +6,9 @@
 use fhir_core::json::{Map, Value};
 
 use super::{Run, has};
-use crate::language::{Converter, Each, Member, Object, Piped, Start, Template, Term, Test};
+use crate::language::{
+    Converter, Each, Member, Object, Piped, Start, Subject, Template, Term, Test,
+};
 use crate::output::LineageEntry;
 use crate::scope::{Content, Place};
 
@@ -22,7 +24,18 @@ impl<'a> Run<'a> {
             return None;
         }
         let (lineage, hits) = (self.lineage.len(), self.hits);
-        let members = self.members(object, place);
+        let mut members = self.members(object, place);
+        if let Some(reference) = object.make.and_then(|index| self.make(index, place)) {
+            members.insert("reference", Value::from(reference));
+        }
+        if let Some(reference) = object
+            .refer
+            .as_ref()
+            .and_then(|to| self.referred(to, place))
+        {
+            members.insert("reference", Value::from(reference));
+            self.hits += 1;
+        }
         let empty = members.is_empty() || (object.dynamic && self.hits == hits);
         if empty || object.needs.iter().any(|need| !has(&members, need)) {
             self.lineage.truncate(lineage);
@@ -41,7 +54,10 @@ impl<'a> Run<'a> {
             .iter()
             .filter(|t| matches!(t.test, Test::In(_)) && !t.negated)
         {
-            let found = self.scope.one(place, &term.path);
+            let Subject::Path(path) = &term.subject else {
+                continue;
+            };
+            let found = self.scope.one(place, path);
             if let Some(Content::Text(_, leaves)) = found.map(|(at, _)| self.scope.content(&at)) {
                 self.lineage.push(LineageEntry {
                     target: self.target.as_str().into(),
@@ -85,8 +101,8 @@ impl<'a> Run<'a> {
             Template::Constant(value) => Some(value.clone()),
             Template::Read(read) => self.read(read, place),
             Template::Object(object) => self.object(object, place).map(Value::Object),
-            Template::Reference(rule) => {
-                let reference = self.reference(rule, place)?;
+            Template::Reference(to) => {
+                let reference = self.referred(to, place)?;
                 Some(Value::object([("reference", Value::from(reference))]))
             }
             Template::List(items) => {
@@ -113,7 +129,11 @@ impl<'a> Run<'a> {
                         continue;
                     }
                     self.enter(values.len());
-                    values.extend(self.object(object, &at).map(Value::Object));
+                    let value = match &object.reference {
+                        Some(reference) => self.template(reference, &at),
+                        None => self.object(object, &at).map(Value::Object),
+                    };
+                    values.extend(value);
                     self.target.truncate(mark);
                 }
             }
@@ -136,9 +156,19 @@ impl<'a> Run<'a> {
 
     pub(super) fn each_places(&self, object: &Object, place: &Place<'a>) -> Vec<Place<'a>> {
         match &object.each {
-            Some(Each::Path(path)) => self.scope.many(place, path),
+            Some(Each::Paths(paths)) => paths
+                .iter()
+                .flat_map(|path| self.scope.many(place, path))
+                .collect(),
             Some(Each::Following(id)) => {
                 let segments = self.scope.segments_following(place, *id);
+                segments
+                    .into_iter()
+                    .map(|s| self.scope.segment_place(s))
+                    .collect()
+            }
+            Some(Each::Within(id)) => {
+                let segments = self.scope.segments_within(place, *id);
                 segments
                     .into_iter()
                     .map(|s| self.scope.segment_place(s))
@@ -164,7 +194,7 @@ impl<'a> Run<'a> {
         };
         if at_once {
             self.enter(values.len());
-            values.extend(self.lines(path, place));
+            values.extend(self.piped(piped, place));
             self.target.truncate(mark);
             return;
         }

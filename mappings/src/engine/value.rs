@@ -9,7 +9,7 @@ use fhir_core::json::Value;
 
 use super::{Run, plain_text};
 use crate::convert;
-use crate::language::{Converter, Piped, Read, Start};
+use crate::language::{Condition, Converter, Piped, Read, Start};
 use crate::output::{Code, LineageEntry};
 use crate::path::{Base, Path};
 use crate::scope::{Content, Place};
@@ -25,10 +25,18 @@ impl<'a> Run<'a> {
     pub(super) fn piped(&mut self, piped: &'a Piped, place: &Place<'a>) -> Option<Value> {
         match &piped.start {
             Start::Literal(text) => Some(Value::from(&**text)),
-            Start::Setting(name) => self.tools.context.setting(name).map(Value::from),
+            Start::Setting(name) => {
+                let value = self.setting(name).map(Value::from)?;
+                self.chain(&piped.converters, value, place)
+            }
+            Start::All(path, when) => {
+                let text = self.all(path, when.as_ref(), place)?;
+                self.chain(&piped.converters, text, place)
+            }
             Start::Script(_) => self.script(piped, place),
             Start::Path(path) if piped.converters.first() == Some(&Converter::Lines) => {
-                self.lines(path, place)
+                let text = self.lines(path, place)?;
+                self.chain(piped.converters.get(1..).unwrap_or_default(), text, place)
             }
             Start::Path(path) => {
                 let (at, more) = self.scope.one(place, path)?;
@@ -149,6 +157,35 @@ impl<'a> Run<'a> {
         Some(Value::from(text))
     }
 
+    /// The field of all segments in our group, each a line or more of one text.
+    fn all(
+        &mut self,
+        path: &Path,
+        when: Option<&'a Condition>,
+        place: &Place<'a>,
+    ) -> Option<Value> {
+        let Path::Hl7(hl7) = path else { return None };
+        let Base::Segment(id) = hl7.base else {
+            return None;
+        };
+        let mut text = String::new();
+        for segment in self.scope.segments_within(place, id) {
+            let at = self.scope.segment_place(segment);
+            if when.is_some_and(|when| !self.holds(when, &at)) {
+                continue;
+            }
+            let line = self.lines(path, &at);
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            // An empty segment is a blank line of the text.
+            if let Some(Value::String(line)) = line {
+                text.push_str(&line);
+            }
+        }
+        (!text.trim().is_empty()).then(|| Value::from(text))
+    }
+
     pub(super) fn script(&mut self, piped: &'a Piped, place: &Place<'a>) -> Option<Value> {
         let Start::Script(script) = &piped.start else {
             return None;
@@ -265,21 +302,6 @@ impl<'a> Run<'a> {
             target: self.target.as_str().into(),
             leaves,
         });
-    }
-
-    /// The reference to what a rule made last before this place: HL7 v2 segments speak about what stands before them.
-    pub(super) fn reference(&self, rule: &str, place: &Place<'a>) -> Option<String> {
-        let here = if let Place::Hl7(place) = place {
-            place.segment
-        } else {
-            u32::MAX
-        };
-        let made = self
-            .made
-            .iter()
-            .rev()
-            .find(|m| m.rule == rule && m.segment <= here);
-        made.map(|m| m.reference.clone())
     }
 }
 

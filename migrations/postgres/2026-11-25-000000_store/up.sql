@@ -53,8 +53,9 @@ CREATE INDEX str_rid ON str (rid, p);
 -- Composites: the first component's key, the second in an order of bytes, its upper end, the third.
 CREATE TABLE comp (p BIGINT NOT NULL, a BIGINT NOT NULL, s BYTEA NOT NULL, rid BIGINT NOT NULL, n BIGINT NOT NULL, hi BYTEA, t BYTEA, thi BYTEA, PRIMARY KEY (p, a, s, rid, n));
 
--- The clinical core of the busiest types: subject (0: any), token (any), date.
-CREATE TABLE sd (s BIGINT NOT NULL, k BIGINT NOT NULL, lo BIGINT NOT NULL, rid BIGINT NOT NULL, hi BIGINT NOT NULL, t BIGINT NOT NULL, PRIMARY KEY (s, k, lo, rid));
+-- The clinical core of the busiest types: subject (0: any), token (any), date. A second and `len` µs
+-- after `lo` the date ends: nothing to store for the many that are told to the second.
+CREATE TABLE sd (s BIGINT NOT NULL, k BIGINT NOT NULL, lo BIGINT NOT NULL, rid BIGINT NOT NULL, len BIGINT NOT NULL, t BIGINT NOT NULL, PRIMARY KEY (s, k, lo, rid));
 
 CREATE TABLE dict (no BIGINT PRIMARY KEY, class BIGINT NOT NULL, at BIGINT NOT NULL, bytes BYTEA NOT NULL);
 CREATE TABLE live (type BIGINT PRIMARY KEY, n BIGINT NOT NULL);

@@ -53,8 +53,9 @@ CREATE INDEX str_rid ON str (rid, p);
 -- Composites: the first component's key, the second in an order of bytes, its upper end, the third.
 CREATE TABLE comp (p INTEGER NOT NULL, a INTEGER NOT NULL, s BLOB NOT NULL, rid INTEGER NOT NULL, n INTEGER NOT NULL, hi BLOB, t BLOB, thi BLOB, PRIMARY KEY (p, a, s, rid, n)) WITHOUT ROWID;
 
--- The clinical core of the busiest types: subject (0: any), token (any), date.
-CREATE TABLE sd (s INTEGER NOT NULL, k INTEGER NOT NULL, lo INTEGER NOT NULL, rid INTEGER NOT NULL, hi INTEGER NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (s, k, lo, rid)) WITHOUT ROWID;
+-- The clinical core of the busiest types: subject (0: any), token (any), date. A second and `len` µs
+-- after `lo` the date ends: nothing to store for the many that are told to the second.
+CREATE TABLE sd (s INTEGER NOT NULL, k INTEGER NOT NULL, lo INTEGER NOT NULL, rid INTEGER NOT NULL, len INTEGER NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (s, k, lo, rid)) WITHOUT ROWID;
 
 CREATE TABLE dict (no INTEGER PRIMARY KEY, class INTEGER NOT NULL, at INTEGER NOT NULL, bytes BLOB NOT NULL);
 CREATE TABLE live (type INTEGER PRIMARY KEY, n INTEGER NOT NULL);

@@ -94,9 +94,12 @@ pub fn write_stored(
     let (before, after) = text.split_at((gap as usize).min(text.len()));
     out.extend_from_slice(before);
     out.extend_from_slice(b"\"versionId\":\"");
-    out.extend_from_slice(version.to_string().as_bytes());
+    match u8::try_from(version.0) {
+        Ok(digit @ 0..=9) => out.push(b'0' + digit),
+        _ => out.extend_from_slice(version.to_string().as_bytes()),
+    }
     out.extend_from_slice(b"\",\"lastUpdated\":\"");
-    out.extend_from_slice(updated.to_fhir().as_bytes());
+    updated.write_fhir(out);
     out.push(b'"');
     out.extend_from_slice(after);
 }

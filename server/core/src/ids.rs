@@ -97,12 +97,45 @@ impl Instant {
 
     /// The FHIR instant in UTC with six digits of fraction, such as `2026-11-25T03:33:51.000000Z`.
     pub fn to_fhir(self) -> String {
+        let mut out = Vec::with_capacity(Self::TEXT_BYTES);
+        self.write_fhir(&mut out);
+        out.into_iter().map(char::from).collect()
+    }
+
+    /// Appends what [`Self::to_fhir`] answers.
+    pub fn write_fhir(self, out: &mut Vec<u8>) {
         let (year, month, day) = civil_from_days(self.0.div_euclid(86_400_000_000));
         let micros = self.0.rem_euclid(86_400_000_000);
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
+        if (0..10_000).contains(&year) {
+            write_digits(year, 4, out);
+        } else {
+            out.extend_from_slice(format!("{year:04}").as_bytes());
+        }
+        for (before, number, width) in [
+            (b'-', month, 2),
+            (b'-', day, 2),
+            (b'T', seconds / 3600, 2),
+            (b':', seconds / 60 % 60, 2),
+            (b':', seconds % 60, 2),
+            (b'.', fraction, 6),
+        ] {
+            out.push(before);
+            write_digits(number, width, out);
+        }
+        out.push(b'Z');
     }
+}
+
+/// The last `width` decimal digits (at most six) of a number that is not negative.
+fn write_digits(number: i64, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 6];
+    let mut rest = number as u32;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(digits.get(6 - width..).unwrap_or_default());
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar.

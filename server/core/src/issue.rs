@@ -42,6 +42,14 @@ error_table! {
     BAD_VALUE = "bad-value", "value", 422;
     /// A code outside a required value set.
     BAD_CODE = "bad-code", "code-invalid", 422;
+    /// An invariant of the definitions or of a profile does not hold.
+    INVARIANT = "invariant", "invariant", 422;
+    /// A rule of a profile is broken.
+    PROFILE = "profile", "invariant", 422;
+    /// A profile, value set, code system or concept map that is not loaded.
+    NOT_LOADED = "not-loaded", "not-found", 404;
+    /// A value set that cannot be expanded with what is loaded.
+    NOT_EXPANDABLE = "not-expandable", "not-supported", 422;
     /// A resource type FHIR R4 does not have.
     UNKNOWN_TYPE = "unknown-type", "not-supported", 404;
     /// A logical id that is none.
@@ -80,6 +88,10 @@ error_table! {
     UNKNOWN_SORT = "unknown-sort", "not-supported", 400;
     /// A paging link that is damaged, forged or of another search.
     BAD_CURSOR = "bad-cursor", "invalid", 400;
+    /// A value set or code system that a search needs is not loaded.
+    UNKNOWN_CODES = "unknown-codes", "not-found", 400;
+    /// Something a request needs is being made ready; try again soon.
+    NOT_READY = "not-ready", "transient", 503;
     /// A limit by name is exceeded by the request body.
     TOO_LARGE = "too-large", "too-long", 413;
     /// A limit by name is exceeded by what is asked for.

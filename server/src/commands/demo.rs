@@ -8,7 +8,7 @@ use fhir_core::access::{Access, Channel};
 use fhir_core::json::Document;
 
 use crate::app::App;
-use crate::commands::{block_on, send, serve, stop_signal};
+use crate::commands::{block_on, demo_ehr, send, serve, stop_signal};
 use crate::config::{Config, Listen, Settings};
 use crate::http::prefer::Return;
 use crate::interactions::transaction;
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Stop as soon as everything is in, for tests
     #[arg(long)]
     exit: bool,
+    /// Also start simulators of two EHRs on this machine and copy what they hold
+    #[arg(long)]
+    ehr: bool,
     /// The settings; the database is a temporary one unless named.
     #[command(flatten)]
     settings: Settings,
@@ -62,14 +65,25 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     block_on(async {
         let app = App::start(config).await.map_err(|e| e.to_string())?;
         serve::announce(&app);
-        let fed = feed(&app).await;
+        let mut fed = feed(&app).await;
+        let mut ehrs = None;
+        if fed.is_ok() && arguments.ehr {
+            match demo_ehr::start(&app, folder.path()).await {
+                Ok(started) => ehrs = Some(started),
+                Err(error) => fed = Err(error),
+            }
+        }
         if fed.is_ok() {
             print_what_to_try(&app);
+            if ehrs.is_some() {
+                demo_ehr::print_what_to_try(&app);
+            }
             if !arguments.exit {
                 stop_signal().await?;
             }
         }
         app.stop().await;
+        drop(ehrs);
         fed
     })
 }

@@ -15,7 +15,7 @@ use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::app::Server;
 use crate::cli::WithSettings;
-use crate::commands::block_on;
+use crate::commands::block_on_computing;
 use crate::config::Config;
 use crate::telemetry;
 use run::{Report, Run};
@@ -51,9 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     let files = files::collect(&arguments.paths)?;
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let started = std::time::Instant::now();
-    let report = block_on(async {
+    let report = block_on_computing(async {
         let http = config.http;
-        let server = Server::open(config, http)
+        let server = Server::open_to_load(config, http)
             .await
             .map_err(|e| e.to_string())?;
         let access = Access::full("import", Channel::CommandLine);

@@ -2,8 +2,14 @@
 
 pub mod check;
 pub mod demo;
+pub mod demo_ehr;
+pub mod ehr;
+pub mod feeds;
 pub mod import;
+pub mod messages;
+pub mod regress;
 pub mod reindex;
+pub mod remote;
 pub mod send;
 pub mod serve;
 pub mod settings;
@@ -12,9 +18,21 @@ use std::future::Future;
 
 /// Runs a future to its end on a runtime with a thread for each core.
 pub fn block_on<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    run(&mut tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+/// The same where blocking work is nothing but computing: more threads than cores would only take memory.
+pub fn block_on_computing<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    run(builder.max_blocking_threads(cores + 1), work)
+}
+
+fn run<T>(
+    builder: &mut tokio::runtime::Builder,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let runtime = builder.enable_all().build();
     runtime
         .map_err(|e| format!("the runtime cannot start: {e}"))?
         .block_on(work)

@@ -9,6 +9,7 @@ use crate::app::Server;
 use crate::cli::WithSettings;
 use crate::commands::block_on;
 use crate::config::Config;
+use crate::search::custom;
 use crate::telemetry;
 
 /// Resources read at a time: a few MiB.
@@ -40,6 +41,7 @@ pub fn run(arguments: &WithSettings) -> Result<(), String> {
 /// # Errors
 /// A database that cannot be read or written, or a stored resource that cannot be parsed.
 pub async fn reindex(server: &Server) -> Result<u64, String> {
+    custom::refresh(server).await.map_err(|e| e.to_string())?;
     let total: u64 = server
         .store
         .counts()

@@ -33,4 +33,7 @@ pub fn announce(app: &App) {
     if let Some(mllp) = app.mllp {
         println!("listening mllp {mllp}");
     }
+    for (name, transport, address) in &app.feeds {
+        println!("listening feed {name} {} {address}", transport.as_str());
+    }
 }

@@ -69,6 +69,19 @@ pub fn build(
     Ok((ResourceKey { resource_type, id }, resource))
 }
 
+/// True when two differ in nothing but the time they were recorded: the same message read again.
+pub fn is_same(known: &Value, new: &Value) -> bool {
+    let bare = |value: &Value| {
+        let mut value = value.clone();
+        if let Some(map) = value.as_object_mut() {
+            map.remove("recorded");
+            map.remove("meta");
+        }
+        value
+    };
+    bare(known) == bare(new)
+}
+
 /// Type of the message and the mapping that read it.
 fn source_name(intake: &Intake) -> String {
     let kind = if intake.message_type.is_empty() {

@@ -25,6 +25,9 @@ pub const QUERY_BYTES_MAX: usize = 64 * 1024;
 /// Parameters of one request at most.
 pub const PARAMETERS_MAX: usize = 1_000;
 
+/// Encodings of bodies that are undone.
+const ENCODINGS: [&str; 5] = ["gzip", "br", "zstd", "deflate", "identity"];
+
 /// The agent that the audit trail names for requests without a login.
 pub const OPEN_AGENT: &str = "open";
 
@@ -153,15 +156,21 @@ impl Call {
     /// `not-acceptable`
     pub fn accepted(&self) -> Result<Format, Problem> {
         let query = self.request.query_string();
-        let format = if query.contains("_format=") {
-            parse_query(query)?
-                .into_iter()
-                .find(|(name, _)| name == "_format")
-                .map(|(_, value)| value)
-        } else {
-            None
-        };
-        negotiate::accepted(format.as_deref(), self.header(header::ACCEPT))
+        let (mut format, mut is_pretty) = (None, false);
+        if query.contains("_format=") || query.contains("_pretty=") {
+            for (name, value) in parse_query(query)? {
+                match name.as_str() {
+                    "_format" => format = format.or(Some(value)),
+                    "_pretty" => is_pretty = value == "true",
+                    _ => {}
+                }
+            }
+        }
+        let accepted = negotiate::accepted(format.as_deref(), self.header(header::ACCEPT))?;
+        Ok(match accepted {
+            Format::Json if is_pretty => Format::PrettyJson,
+            other => other,
+        })
     }
 
     /// The body as a JSON document; XML is read into one.
@@ -178,9 +187,17 @@ impl Call {
             ));
         }
         match format {
-            Format::Json => parse_json(bytes),
+            Format::Json | Format::PrettyJson => parse_json(bytes),
             Format::Xml => parse_xml(&bytes),
         }
+    }
+
+    /// The body as it came.
+    ///
+    /// # Errors
+    /// `too-large`
+    pub async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        self.body(self.server.config.body_bytes_max).await
     }
 
     /// The body as a patch, of the kind its media type says.
@@ -207,6 +224,27 @@ impl Call {
         } else {
             PatchBody::FhirPath(value)
         })
+    }
+
+    /// The body as an HL7 v2 message.
+    ///
+    /// # Errors
+    /// `unsupported-media-type`, `too-large`
+    pub async fn hl7v2(&mut self) -> Result<Bytes, Problem> {
+        let content_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let is_known = [
+            "x-application/hl7-v2+er7",
+            "application/hl7-v2",
+            "text/plain",
+        ]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known));
+        if !is_known {
+            let text = "send the message as `x-application/hl7-v2+er7`";
+            return Err(Problem::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        self.body(self.server.config.body_bytes_max).await
     }
 
     /// The parameters of a form body, decoded, in order.
@@ -244,6 +282,15 @@ impl Call {
             .request
             .headers()
             .contains_key(header::CONTENT_ENCODING);
+        let encoding = self
+            .header(header::CONTENT_ENCODING)
+            .unwrap_or("identity")
+            .trim()
+            .to_ascii_lowercase();
+        if !ENCODINGS.contains(&encoding.as_str()) {
+            let text = format!("a body may be encoded as {}", ENCODINGS.join(", "));
+            return Err(Problem::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE, text));
+        }
         let payload = std::mem::replace(&mut self.payload, Payload::None);
         let mut body = BytesMut::new();
         let mut add = |chunk: Result<Bytes, actix_web::error::PayloadError>| {

@@ -3,6 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/http.html>
 
 pub mod call;
+pub mod cors;
 pub mod negotiate;
 pub mod paging;
 pub mod prefer;

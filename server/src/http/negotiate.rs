@@ -9,6 +9,8 @@ use fhir_core::issue::{ErrorKind, Problem};
 pub enum Format {
     /// <https://hl7.org/fhir/R4/json.html>
     Json,
+    /// The same with line breaks and indentation, for people (`_pretty=true`).
+    PrettyJson,
     /// <https://hl7.org/fhir/R4/xml.html>
     Xml,
 }
@@ -17,7 +19,7 @@ impl Format {
     /// The media type of an answer.
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Json => FHIR_JSON,
+            Self::Json | Self::PrettyJson => FHIR_JSON,
             Self::Xml => "application/fhir+xml; charset=utf-8",
         }
     }

@@ -25,6 +25,15 @@ pub enum Handling {
     Lenient,
 }
 
+impl From<Handling> for fhir_core::search::query::Handling {
+    fn from(handling: Handling) -> Self {
+        match handling {
+            Handling::Strict => Self::Strict,
+            Handling::Lenient => Self::Lenient,
+        }
+    }
+}
+
 /// What the client prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prefer {

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use fhir_core::ids::{Instant, VersionId};
 use fhir_core::issue::{ErrorKind, Issue, Problem, operation_outcome};
-use fhir_core::json::Document;
+use fhir_core::json::{self, Document};
 use fhir_core::versioning::{etag, http_date};
 use fhir_core::xml;
 
@@ -27,6 +27,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn fhir(status: StatusCode, body: Bytes, format: Format) -> HttpResponse {
     match format {
         Format::Json => builder(status, format).body(body),
+        Format::PrettyJson => builder(status, format).body(json::pretty(&body)),
         Format::Xml => match to_xml(&body) {
             Ok(xml) => builder(status, format).body(xml),
             Err(error) => {
@@ -53,6 +54,12 @@ pub fn answer(answer: &Answer, format: Format) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = if answer.body.is_empty() {
         empty(status)
+    } else if let Some(media_type) = &answer.media_type {
+        let mut response = HttpResponse::build(status).body(answer.body.clone());
+        set(&mut response, header::CONTENT_TYPE, media_type);
+        // Whatever was stored is shown as what it says it is, never guessed at by a browser.
+        set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        response
     } else {
         fhir(status, answer.body.clone(), format)
     };
@@ -61,6 +68,17 @@ pub fn answer(answer: &Answer, format: Format) -> HttpResponse {
     }
     if let Some(location) = &answer.location {
         set(&mut response, header::LOCATION, location);
+    }
+    if let Some(progress) = &answer.progress {
+        set(
+            &mut response,
+            HeaderName::from_static("x-progress"),
+            progress,
+        );
+        set(&mut response, header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    if let Some(location) = &answer.content_location {
+        set(&mut response, header::CONTENT_LOCATION, location);
     }
     response
 }

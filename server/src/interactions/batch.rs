@@ -150,9 +150,10 @@ impl Phase {
         match action {
             Action::Delete { .. } | Action::ConditionalDelete { .. } => Self::Delete,
             Action::Create { .. } => Self::Create,
-            Action::Update { .. } | Action::ConditionalUpdate { .. } | Action::Patch { .. } => {
-                Self::Update
-            }
+            Action::Update { .. }
+            | Action::ConditionalUpdate { .. }
+            | Action::Patch { .. }
+            | Action::ConditionalPatch { .. } => Self::Update,
             Action::Get { .. } | Action::Refused(_) => Self::Read,
         }
     }

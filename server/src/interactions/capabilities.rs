@@ -3,9 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/http.html#capabilities>. Only what works is listed.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use bytes::Bytes;
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 use fhir_core::issue::Problem;
 use fhir_core::json::Value;
@@ -15,7 +13,7 @@ use fhir_typed::capability as code;
 use super::Answer;
 use crate::app::Server;
 use crate::http::call::Call;
-use crate::operations::everything;
+use crate::operations::definitions::{self, OperationRow};
 
 /// Day of the last change of what is stated here.
 const DATE: &str = "2026-11-25";
@@ -41,11 +39,12 @@ const FHIR_VERSION: &str = "4.0.1";
 /// # Errors
 /// None.
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    Ok(Answer::ok(
-        TEXT.get_or_init(|| statement(&call.server).to_bytes().into())
-            .clone(),
-    ))
+    Ok(answer(&call.server))
+}
+
+/// The statement, made at the first call.
+pub fn answer(server: &Server) -> Answer {
+    Answer::ok(server.statement(|| statement(server).to_bytes().into()))
 }
 
 fn text(text: impl AsRef<str>) -> Value {
@@ -59,10 +58,22 @@ fn statement(server: &Server) -> Value {
             .get(&resource_type)
             .map_or(&[][..], Vec::as_slice)
     };
-    let resources = Definitions::r4()
-        .concrete_types()
-        .map(|resource_type| resource(resource_type, lead_here(resource_type)));
-    let system = ["transaction", "batch", "history-system"]
+    let custom = server.custom.params();
+    let conditional_delete = if server.config.conditional_delete_max == 1 {
+        code::conditional_delete_single()
+    } else {
+        "multiple".to_owned()
+    };
+    let resources = Definitions::r4().concrete_types().map(|resource_type| {
+        let added = custom.of(resource_type);
+        resource(
+            resource_type,
+            lead_here(resource_type),
+            &conditional_delete,
+            added,
+        )
+    });
+    let system = ["transaction", "batch", "search-system", "history-system"]
         .map(|name| Value::object([("code", text(name))]));
     let rest = Value::object([
         ("mode", text(code::mode_server())),
@@ -72,6 +83,11 @@ fn statement(server: &Server) -> Value {
         ),
         ("resource", Value::Array(resources.collect())),
         ("interaction", Value::Array(system.to_vec())),
+        ("searchParam", Value::Array(search_params_of_all())),
+        (
+            "operation",
+            Value::Array(operations(definitions::of_system())),
+        ),
     ]);
     Value::object([
         ("resourceType", text("CapabilityStatement")),
@@ -121,19 +137,20 @@ fn statement(server: &Server) -> Value {
     ])
 }
 
-fn operations(type_name: &str) -> Vec<Value> {
-    let operation = |name: &str, definition: &str| {
-        let url = format!("http://hl7.org/fhir/OperationDefinition/{definition}");
-        Value::object([("name", text(name)), ("definition", text(url))])
+/// The operations at a level or of a type, by the table they are described in.
+fn operations<'a>(rows: impl Iterator<Item = &'a OperationRow>) -> Vec<Value> {
+    let operation = |row: &OperationRow| {
+        Value::object([("name", text(row.code)), ("definition", text(row.url()))])
     };
-    let mut all = vec![operation("validate", "Resource-validate")];
-    if everything::OWNERS.contains(&type_name) {
-        all.push(operation("everything", &format!("{type_name}-everything")));
-    }
-    all
+    rows.map(operation).collect()
 }
 
-fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
+fn resource(
+    resource_type: ResourceTypeId,
+    rev_includes: &[Value],
+    conditional_delete: &str,
+    added: &[&'static SearchParam],
+) -> Value {
     let name = resource_type.name();
     let interactions = INTERACTIONS.map(|name| Value::object([("code", text(name))]));
     let params = supported::parameters(resource_type);
@@ -147,14 +164,17 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
             text(format!("http://hl7.org/fhir/StructureDefinition/{name}")),
         ),
         ("interaction", Value::Array(interactions.to_vec())),
-        ("operation", Value::Array(operations(name))),
+        (
+            "operation",
+            Value::Array(operations(definitions::of_type(name))),
+        ),
         ("versioning", text(code::versioning_update())),
         ("readHistory", Value::Bool(true)),
         ("updateCreate", Value::Bool(true)),
         ("conditionalCreate", Value::Bool(true)),
         ("conditionalRead", text(code::conditional_read_full())),
         ("conditionalUpdate", Value::Bool(true)),
-        ("conditionalDelete", text(code::conditional_delete_single())),
+        ("conditionalDelete", text(conditional_delete)),
         (
             "referencePolicy",
             Value::Array(vec![
@@ -166,12 +186,38 @@ fn resource(resource_type: ResourceTypeId, rev_includes: &[Value]) -> Value {
         ("searchRevInclude", Value::Array(rev_includes.to_vec())),
         (
             "searchParam",
-            Value::Array(supported().map(search_param).collect()),
+            Value::Array(
+                supported()
+                    .map(search_param)
+                    .chain(words(resource_type))
+                    .chain(added.iter().map(|param| search_param(param)))
+                    .collect(),
+            ),
         ),
     ];
     // An empty array is not allowed in FHIR.
     members.retain(|(_, value)| value.as_array().is_none_or(|items| !items.is_empty()));
     Value::object(members)
+}
+
+/// `_text` and `_content`, where the type has them.
+fn words(resource_type: ResourceTypeId) -> impl Iterator<Item = Value> {
+    supported::WORDS
+        .iter()
+        .filter_map(move |code| Definitions::r4().search_param(resource_type, code))
+        .map(search_param)
+}
+
+/// The parameters that no type defines for itself.
+fn search_params_of_all() -> Vec<Value> {
+    let row = |(code, kind, url): &(&str, &str, &str)| {
+        Value::object([
+            ("name", text(code)),
+            ("definition", text(url)),
+            ("type", text(kind)),
+        ])
+    };
+    supported::SPECIAL.iter().map(row).collect()
 }
 
 /// For every type, the reference parameters of all types that may lead to it.

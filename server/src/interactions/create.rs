@@ -11,7 +11,7 @@ use fhir_core::ids::ResourceKey;
 use fhir_core::issue::Problem;
 use fhir_core::json::Document;
 
-use super::Answer;
+use super::{Answer, binary};
 use crate::app::Server;
 use crate::http::call::{Call, parse_query};
 use crate::http::prefer::Return;
@@ -26,7 +26,11 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
     call.access.permit(Act::Create, resource_type)?;
-    let document = call.json().await?;
+    let document = if binary::is_raw(&call, resource_type) {
+        binary::document(&mut call, None).await?
+    } else {
+        call.json().await?
+    };
     let criteria = call
         .fhir_header("if-none-exist")
         .map(|text| parse_query(text.strip_prefix('?').unwrap_or(text)))
@@ -83,7 +87,7 @@ pub async fn perform(
                 Plan {
                     drafts,
                     expects,
-                    message: None,
+                    ..Plan::default()
                 },
             )
             .await?

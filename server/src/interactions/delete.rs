@@ -1,7 +1,7 @@
 //! A resource is no longer to be found; its history stays.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#delete>, conditional delete <https://hl7.org/fhir/R4/http.html#3.1.0.7.1>. Left
-//! out: deleting several matches at once; more than one match is refused.
+//! Spec: <https://hl7.org/fhir/R4/http.html#delete>, conditional delete <https://hl7.org/fhir/R4/http.html#3.1.0.7.1>. How many
+//! matches one request may delete is a setting; beyond that it is refused and nothing is deleted.
 
 use std::sync::Arc;
 
@@ -91,10 +91,10 @@ pub async fn perform(
     }
 }
 
-/// Deletes the one resource that meets the criteria, if there is one.
+/// Deletes what meets the criteria: one resource, or as many as the settings allow, all or none.
 ///
 /// # Errors
-/// Those of the write path; `multiple-matches`
+/// Those of the write path; `multiple-matches` for more than allowed
 pub async fn perform_conditional(
     server: &Arc<Server>,
     access: &Access,
@@ -102,25 +102,28 @@ pub async fn perform_conditional(
     criteria: &[(String, String)],
     return_: Return,
 ) -> Result<Answer, Problem> {
+    let count_max = server.config.conditional_delete_max;
     let mut attempts = Attempts::new(server);
     loop {
-        let found = condition::resolve(server, access, resource_type, criteria).await?;
-        let Some(key) = found.one()? else {
+        let found =
+            condition::resolve_some(server, access, resource_type, criteria, count_max + 1).await?;
+        let keys = found.at_most(count_max)?;
+        if keys.is_empty() {
             return Ok(Answer {
                 status: 204,
                 ..Answer::default()
             });
-        };
-        let drafts = vec![Draft {
-            key,
+        }
+        let draft = |key: &ResourceKey| Draft {
+            key: key.clone(),
             step: Step::Delete,
             need: Need::Nothing,
             interaction: Interaction::Delete,
-        }];
+        };
         let plan = Plan {
-            drafts,
+            drafts: keys.iter().map(draft).collect(),
             expects: vec![found.expectation()],
-            message: None,
+            ..Plan::default()
         };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));

@@ -13,10 +13,16 @@ use fhir_core::json::Document;
 use fhir_core::response::OutcomeEntry;
 
 use super::read::ReadCondition;
-use super::{Answer, create, delete, history, read, search_type, update, vread};
+use super::{
+    Answer, capabilities, create, delete, history, patch, read, search_system, search_type, update,
+    vread,
+};
+use fhir_store::HistoryScope;
+
 use crate::app::Server;
 use crate::http::call::parse_query;
 use crate::http::prefer::{Handling, Return};
+use crate::search::Target;
 use crate::write::Need;
 
 /// Carries out one entry of a batch.
@@ -96,7 +102,20 @@ pub async fn perform(
             }
             Ok(answer)
         }
-        Action::Patch { .. } => Err(no_patch(index)),
+        Action::Patch { key, if_match } => {
+            let patch = patch::of_entry(index, content(plan, index)?.root())?;
+            let target = patch::Target::Key(key.clone());
+            patch::perform(server, access, &target, &patch, if_match.as_ref(), return_).await
+        }
+        Action::ConditionalPatch {
+            resource_type,
+            condition,
+            if_match,
+        } => {
+            let patch = patch::of_entry(index, content(plan, index)?.root())?;
+            let target = patch::Target::Criteria(*resource_type, condition.clone());
+            patch::perform(server, access, &target, &patch, if_match.as_ref(), return_).await
+        }
         Action::Refused(problem) => Err(problem.clone()),
     }
 }
@@ -117,6 +136,32 @@ pub async fn get(
         .filter(|segment| !segment.is_empty())
         .collect();
     match segments.as_slice() {
+        [] | ["_search"] => {
+            search_system::perform(server, access, None, parse_query(query)?, Handling::Strict)
+                .await
+        }
+        ["_history"] => {
+            history::page(server, access, HistoryScope::System, &parse_query(query)?).await
+        }
+        ["metadata"] => Ok(capabilities::answer(server)),
+        [type_name, "_history"] => {
+            let scope = HistoryScope::Type(resource_type(type_name)?);
+            history::page(server, access, scope, &parse_query(query)?).await
+        }
+        [owner, id, member] if resource_type(member).is_ok() => {
+            let target = Target {
+                resource_type: resource_type(member)?,
+                owner: Some(key(owner, id)?),
+            };
+            search_type::run(
+                server,
+                access,
+                &target,
+                parse_query(query)?,
+                Handling::Strict,
+            )
+            .await
+        }
         [type_name] | [type_name, "_search"] => {
             let resource_type = resource_type(type_name)?;
             search_type::perform(
@@ -189,15 +234,6 @@ fn no_resource(index: usize) -> Problem {
         format!("entry {index} has no resource"),
     );
     problem.at(format!("Bundle.entry[{index}].resource"))
-}
-
-/// The refusal of a patch.
-pub fn no_patch(index: usize) -> Problem {
-    let problem = Problem::new(
-        ErrorKind::METHOD_NOT_ALLOWED,
-        format!("entry {index}: patch is not supported yet"),
-    );
-    problem.at(format!("Bundle.entry[{index}].request.method"))
 }
 
 /// An answer as an entry of the response.

@@ -1,19 +1,20 @@
 //! The versions of a resource, of a type or of all, newest first.
 //!
-//! Spec: <https://hl7.org/fhir/R4/http.html#history>. Left out: `_at`, `_list`, `_sort`.
+//! Spec: <https://hl7.org/fhir/R4/http.html#history>. Left out: `_list`. `_sort` takes
+//! `_lastUpdated` and `-_lastUpdated`, as later releases of FHIR define it.
 
 use fhir_core::access::{Access, Act, Grants};
 use fhir_core::datatype::date::{self, Zone};
 use fhir_core::ids::{Instant, ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::response::{self, BundleLink, HistoryEntry};
-use fhir_store::{Cursor, HistoryQuery, HistoryScope, TotalMode};
+use fhir_store::{Cursor, HistoryOrder, HistoryQuery, HistoryScope, TotalMode};
 
 use super::{Answer, not_found};
 use crate::app::{Server, store_problem};
 use crate::audit;
-use crate::http::call::{Call, encode};
-use crate::http::paging::CURSOR_PARAMETER;
+use crate::http::call::{Call, encode_query};
+use crate::http::paging::{self, CURSOR_PARAMETER, Trail};
 use crate::interaction::Interaction;
 
 /// `GET [base]/[type]/[id]/_history`
@@ -53,8 +54,13 @@ pub async fn handle_system(call: Call) -> Result<Answer, Problem> {
 /// What a history request asks for.
 struct Asked {
     count: usize,
-    since: Option<(Instant, String)>,
+    since: Option<Instant>,
+    /// `_at`: from the first moment to the one after the last.
+    at: Option<(Instant, Instant)>,
+    order: HistoryOrder,
     cursor: Option<String>,
+    /// The parameters obeyed, but `_count` and the cursor.
+    used: Vec<(String, String)>,
 }
 
 /// The history of one resource; also of a deleted one.
@@ -77,7 +83,10 @@ pub async fn perform(
 }
 
 /// A page of history.
-async fn page(
+///
+/// # Errors
+/// `not-found`, `unknown-parameter`, `bad-cursor`
+pub async fn page(
     server: &Server,
     access: &Access,
     scope: HistoryScope,
@@ -103,20 +112,21 @@ async fn page(
     }
     let asked = read_parameters(server, parameters)?;
     let mut search = format!("{path}?_count={}", asked.count);
-    if let Some((_, since)) = &asked.since {
-        search.push_str("&_since=");
-        encode(since, &mut search);
+    if !asked.used.is_empty() {
+        search.push('&');
+        search.push_str(&encode_query(&asked.used));
     }
-    let after = asked
-        .cursor
-        .as_deref()
-        .map(|token| server.signer.open(&search, token))
-        .transpose()?
-        .map(Cursor);
+    let trail = match &asked.cursor {
+        Some(token) => Trail::parse(&server.signer.open(&search, token)?)?,
+        None => Trail::default(),
+    };
+    let after = trail.current().map(|cursor| Cursor(cursor.to_vec()));
     let query = HistoryQuery {
         scope: scope.clone(),
-        since: asked.since.as_ref().map(|(since, _)| *since),
+        since: asked.since,
         until: None,
+        at: asked.at,
+        order: asked.order,
         limit: asked.count,
         after,
         total: TotalMode::Accurate,
@@ -130,6 +140,7 @@ async fn page(
         && page.versions.is_empty()
         && asked.cursor.is_none()
         && asked.since.is_none()
+        && asked.at.is_none()
     {
         return Err(not_found(key));
     }
@@ -140,20 +151,12 @@ async fn page(
         scope_key(&scope).map(|key| (key, None)),
     ));
     let url = format!("{}/{search}", server.base_url);
-    let next = page.next.as_ref().map(|next| {
-        format!(
-            "{url}&{CURSOR_PARAMETER}={}",
-            server.signer.sign(&search, &next.0)
-        )
-    });
-    let mut links = vec![BundleLink {
-        relation: "self",
-        url: &url,
-    }];
-    links.extend(next.as_ref().map(|url| BundleLink {
-        relation: "next",
-        url,
-    }));
+    let next = page.next.as_ref().map(|next| next.0.as_slice());
+    let links = paging::links(&server.signer, &url, &search, &trail, next);
+    let links: Vec<BundleLink<'_>> = links
+        .iter()
+        .map(|(relation, url)| BundleLink { relation, url })
+        .collect();
     let urls: Vec<(String, String)> = page
         .versions
         .iter()
@@ -198,41 +201,66 @@ fn scope_key(scope: &HistoryScope) -> Option<ResourceKey> {
     }
 }
 
+fn bad(name: &str, text: &str) -> Problem {
+    Problem::new(ErrorKind::BAD_PARAMETER_VALUE, format!("`{name}` {text}")).at(name)
+}
+
 /// `_since`: an instant; a date counts from its first moment in UTC.
 fn since(text: &str) -> Result<Instant, Problem> {
     let moment = date::parse_search(text).map(|moment| moment.start(Zone::UTC));
-    moment.ok_or_else(|| {
-        let text = "`_since` must be an instant such as 2026-01-01T00:00:00Z";
-        Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at("_since")
-    })
+    moment.ok_or_else(|| bad("_since", "must be an instant such as 2026-01-01T00:00:00Z"))
+}
+
+/// `_at`: a moment, or all of a day, month or year.
+fn at(text: &str) -> Result<(Instant, Instant), Problem> {
+    let moment = date::parse_search(text).map(|moment| moment.range(Zone::UTC));
+    let range = moment.ok_or_else(|| {
+        bad(
+            "_at",
+            "must be a time or date such as 2026-01-01T00:00:00Z or 2026-01",
+        )
+    })?;
+    Ok((Instant(range.start), Instant(range.end)))
 }
 
 fn read_parameters(server: &Server, parameters: &[(String, String)]) -> Result<Asked, Problem> {
     let mut asked = Asked {
         count: server.config.page_entries,
         since: None,
+        at: None,
+        order: HistoryOrder::NewestFirst,
         cursor: None,
+        used: Vec::new(),
     };
     for (name, value) in parameters {
         match name.as_str() {
             "_count" => {
-                let count: usize = value.parse().map_err(|_| {
-                    Problem::new(
-                        ErrorKind::BAD_PARAMETER_VALUE,
-                        "`_count` must be a whole number",
-                    )
-                    .at("_count")
-                })?;
+                let count = value.parse::<usize>();
+                let count = count.map_err(|_| bad("_count", "must be a whole number"))?;
                 asked.count = count.clamp(1, server.config.page_entries_max);
+                continue;
             }
-            "_since" => asked.since = Some((since(value)?, value.clone())),
-            CURSOR_PARAMETER => asked.cursor = Some(value.clone()),
-            "_format" | "_pretty" => {}
+            "_since" => asked.since = Some(since(value)?),
+            "_at" => asked.at = Some(at(value)?),
+            "_sort" => {
+                asked.order = match value.as_str() {
+                    "-_lastUpdated" => HistoryOrder::NewestFirst,
+                    "_lastUpdated" => HistoryOrder::OldestFirst,
+                    _ => return Err(bad("_sort", "is `_lastUpdated` or `-_lastUpdated` here")),
+                };
+            }
+            CURSOR_PARAMETER => {
+                asked.cursor = Some(value.clone());
+                continue;
+            }
+            "_format" | "_pretty" => continue,
             other => {
-                let text = "history takes `_count` and `_since`; remove the parameter";
+                let text =
+                    "history takes `_count`, `_since`, `_at` and `_sort`; remove the parameter";
                 return Err(Problem::new(ErrorKind::UNKNOWN_PARAMETER, text).at(other));
             }
         }
+        asked.used.push((name.clone(), value.clone()));
     }
     Ok(asked)
 }

@@ -5,6 +5,7 @@
 
 pub mod audit_trail;
 pub mod batch;
+pub mod binary;
 pub mod capabilities;
 pub mod create;
 pub mod delete;
@@ -12,6 +13,7 @@ pub mod entry;
 pub mod history;
 pub mod patch;
 pub mod read;
+pub mod search_system;
 pub mod search_type;
 pub mod transaction;
 pub mod update;
@@ -36,7 +38,13 @@ pub struct Answer {
     pub version: Option<(VersionId, Instant)>,
     /// `Location`, absolute.
     pub location: Option<String>,
-    /// The FHIR body; empty for none.
+    /// `Content-Location`, absolute: where the progress of a long request is told.
+    pub content_location: Option<String>,
+    /// `X-Progress`: how far a long request is.
+    pub progress: Option<String>,
+    /// The media type of a body that is not FHIR.
+    pub media_type: Option<String>,
+    /// The body; empty for none.
     pub body: Bytes,
     /// What it turned out to be, where the URL alone does not tell.
     pub interaction: Option<Interaction>,
@@ -98,7 +106,7 @@ impl Answer {
             version: written.version,
             location,
             body,
-            interaction: None,
+            ..Self::default()
         }
     }
 }

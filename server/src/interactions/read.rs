@@ -8,11 +8,12 @@ use fhir_core::ids::{Instant, ResourceKey};
 use fhir_core::issue::Problem;
 use fhir_core::versioning::{Tags, is_not_modified, parse_http_date, parse_if_none_match};
 
-use super::{Answer, deleted, not_found};
+use super::{Answer, binary, deleted, not_found};
 use crate::app::Server;
 use crate::audit;
 use crate::http::call::Call;
 use crate::interaction::Interaction;
+use crate::operations::definitions;
 use crate::search;
 
 /// `GET` and `HEAD [base]/[type]/[id]`
@@ -27,6 +28,9 @@ pub async fn handle(call: Call) -> Result<Answer, Problem> {
     )?;
     let subset = search::subset_of(&call, key.resource_type)?;
     let mut answer = perform(&call.server, &call.access, &key, &condition).await?;
+    if binary::wants_content(&call) {
+        return binary::content(&call, answer);
+    }
     if let Some(subset) = subset
         && !answer.body.is_empty()
     {
@@ -77,7 +81,13 @@ pub async fn perform(
     condition: &ReadCondition,
 ) -> Result<Answer, Problem> {
     access.permit(Act::Read, key.resource_type)?;
-    let stored = server.current(key).await?.ok_or_else(|| not_found(key))?;
+    let Some(stored) = server.current(key).await? else {
+        // What the server itself defines can be read though nobody has stored it.
+        return match definitions::built_in(key) {
+            Some(definition) => Ok(Answer::ok(definition.to_bytes())),
+            None => Err(not_found(key)),
+        };
+    };
     server.reads.push(audit::record(
         access,
         Interaction::Read,

@@ -5,7 +5,6 @@
 use conformance::ResourceTypeId;
 use fhir_core::access::Access;
 use fhir_core::issue::Problem;
-use fhir_core::search::query;
 
 use super::Answer;
 use crate::app::Server;
@@ -82,18 +81,18 @@ pub async fn perform(
     run(server, access, &target, parameters, handling).await
 }
 
-async fn run(
+/// One page of what is searched.
+///
+/// # Errors
+/// As [`handle`]
+pub async fn run(
     server: &Server,
     access: &Access,
     target: &Target,
     parameters: Vec<(String, String)>,
     handling: Handling,
 ) -> Result<Answer, Problem> {
-    let handling = match handling {
-        Handling::Strict => query::Handling::Strict,
-        Handling::Lenient => query::Handling::Lenient,
-    };
-    search::run(server, access, target, parameters, handling)
+    search::run(server, access, target, parameters, handling.into())
         .await
         .map(Answer::ok)
 }

@@ -17,7 +17,7 @@ use fhir_store::Expectation;
 use logical::Logical;
 
 use super::read::ReadCondition;
-use super::{Answer, entry};
+use super::{Answer, entry, patch};
 use crate::app::Server;
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
@@ -140,10 +140,15 @@ async fn plan(
     let (found, expects) = resolve_conditions(server, access, &mut bundle).await?;
     bundle.refuse_duplicates()?;
     let logical = resolve_references(server, access, &mut bundle, unresolved).await?;
+    let mut patched = patches(server, &bundle).await?;
     let mut slots = vec![Slot::Nothing; bundle.entries.len()];
     let mut drafts = Vec::with_capacity(bundle.entries.len());
     for index in bundle.order.clone() {
-        let slot = match draft(&bundle, index, &found, &logical)? {
+        let resolved = match patched.remove(&index) {
+            Some(draft) => Resolved::Draft(Box::new(draft)),
+            None => draft(&bundle, index, &found, &logical)?,
+        };
+        let slot = match resolved {
             Resolved::Draft(draft) => {
                 drafts.push(*draft);
                 Slot::Draft(drafts.len() - 1)
@@ -158,7 +163,7 @@ async fn plan(
         Plan {
             drafts,
             expects,
-            message: None,
+            ..Plan::default()
         },
         slots,
     ))
@@ -187,12 +192,21 @@ async fn resolve_conditions(
             Action::ConditionalDelete {
                 resource_type,
                 condition,
+            }
+            | Action::ConditionalPatch {
+                resource_type,
+                condition,
+                ..
             } => (*resource_type, condition),
             _ => continue,
         };
+        let must_exist = matches!(entry.action, Action::ConditionalPatch { .. });
         let found = condition::resolve(server, access, resource_type, criteria).await;
         let found = found.map_err(|problem| in_entry(index, problem))?;
         let key = found.one().map_err(|problem| in_entry(index, problem))?;
+        if must_exist && key.is_none() {
+            return Err(in_entry(index, patch::no_match()));
+        }
         expects.push(Found::expectation(&found));
         if let Some(key) = &key {
             bundle.resolve_entry(index, key.clone());
@@ -232,6 +246,30 @@ async fn resolve_references(
         bundle.resolve_reference(&reference.text, key);
     }
     Ok(kept)
+}
+
+/// What patches make of the current versions, by index.
+async fn patches(
+    server: &Server,
+    bundle: &bundle::Plan<'_>,
+) -> Result<HashMap<usize, Draft>, Problem> {
+    let mut drafts = HashMap::new();
+    for (index, bundle_entry) in bundle.entries.iter().enumerate() {
+        let Action::Patch { key, if_match } = &bundle_entry.action else {
+            continue;
+        };
+        let body = patch::of_entry(index, entry::content(bundle, index)?.root())?;
+        let applied = patch::apply(server, key, &body, if_match.as_ref()).await;
+        let (document, version) = applied.map_err(|problem| in_entry(index, problem))?;
+        let draft = Draft {
+            key: key.clone(),
+            step: Step::Put(Arc::new(document)),
+            need: Need::Snapshot(version),
+            interaction: Interaction::Patch,
+        };
+        drafts.insert(index, draft);
+    }
+    Ok(drafts)
 }
 
 /// The resource of an entry with all references final.
@@ -307,7 +345,10 @@ fn draft(
                 delete(&key, Need::Nothing)
             })),
         Action::Get { url, .. } => Ok(Resolved::Other(Slot::Get(url.clone()))),
-        Action::Patch { .. } => Err(entry::no_patch(index)),
+        // Patches have become drafts already, and conditional ones patches.
+        Action::Patch { .. } | Action::ConditionalPatch { .. } => {
+            Ok(Resolved::Other(Slot::Nothing))
+        }
         Action::Refused(problem) => Err(problem.clone()),
     }
 }

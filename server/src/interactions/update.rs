@@ -14,7 +14,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::versioning::parse_if_match;
 
-use super::Answer;
+use super::{Answer, binary};
 use crate::app::Server;
 use crate::http::call::Call;
 use crate::http::prefer::Return;
@@ -30,7 +30,11 @@ pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
     call.access.permit(Act::Update, key.resource_type)?;
     let need = need(call.header(header::IF_MATCH))?;
-    let document = call.json().await?;
+    let document = if binary::is_raw(&call, key.resource_type) {
+        binary::document(&mut call, Some(key.id.as_str())).await?
+    } else {
+        call.json().await?
+    };
     let return_ = call.prefer().return_.unwrap_or_default();
     perform(&call.server, &call.access, key, document, need, return_).await
 }
@@ -135,7 +139,7 @@ pub async fn perform_conditional(
         let plan = Plan {
             drafts,
             expects: vec![found.expectation()],
-            message: None,
+            ..Plan::default()
         };
         if let Some(written) = attempts.submit(access, plan).await? {
             return Ok(Answer::of_first(server, &written, return_));

@@ -36,6 +36,23 @@ impl Found {
         }
     }
 
+    /// All resources that meet the criteria, if there are no more than `count_max`.
+    ///
+    /// # Errors
+    /// `multiple-matches`
+    pub fn at_most(&self, count_max: usize) -> Result<&[ResourceKey], Problem> {
+        if count_max == 1 {
+            self.one()?;
+        }
+        if self.keys.len() > count_max {
+            let text = format!(
+                "more than {count_max} resources meet the criteria, the limit here; make them narrower"
+            );
+            return Err(Problem::new(ErrorKind::MULTIPLE_MATCHES, text));
+        }
+        Ok(&self.keys)
+    }
+
     /// What must still be found at commit time.
     pub fn expectation(&self) -> Expectation {
         Expectation::Matches {
@@ -56,16 +73,41 @@ pub async fn resolve(
     resource_type: ResourceTypeId,
     criteria: &[(String, String)],
 ) -> Result<Found, Problem> {
+    // Two are enough to know that it is not one.
+    resolve_some(server, access, resource_type, criteria, 2).await
+}
+
+/// The same, looking for up to `limit` resources.
+///
+/// # Errors
+/// As [`resolve`]
+pub async fn resolve_some(
+    server: &Server,
+    access: &Access,
+    resource_type: ResourceTypeId,
+    criteria: &[(String, String)],
+    limit: usize,
+) -> Result<Found, Problem> {
+    super::freshen(server, criteria).await?;
     let own_bases = server.own_bases();
-    let predicate =
-        query::parse_condition(resource_type, criteria, &super::context(server, &own_bases))?;
+    let predicate = query::parse_condition(
+        resource_type,
+        criteria,
+        &super::context(server, &own_bases, &super::Knowledge::of(server)),
+    )?;
+    let mut with_words = Vec::new();
+    predicate.types_with_words(resource_type, &mut with_words);
+    if !with_words.is_empty() {
+        // What is promised at commit time must not depend on an index that is filled by searches.
+        let text = "`_text` and `_content` have no place in a condition";
+        return Err(Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text));
+    }
     let predicate = compartment::narrow(access, resource_type, predicate);
     let query = SearchQuery {
         resource_type,
         predicate: predicate.clone(),
         sort: Vec::new(),
-        // Two are enough to know that it is not one.
-        limit: 2,
+        limit,
         after: None,
         total: TotalMode::None,
         only: Only::Bodies,

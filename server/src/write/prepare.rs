@@ -10,7 +10,7 @@ use fhir_core::validate::structure;
 use fhir_core::versioning::check_if_match;
 use fhir_store::{Action, Change, ExpectVersion, Stored};
 
-use super::{Content, Draft, Effect, Need, Step, Written};
+use super::{Content, Draft, Effect, Need, Step, Written, validation};
 use crate::app::Server;
 use crate::config::Validation;
 
@@ -57,9 +57,11 @@ pub fn prepare(
         Some(document) => server.extract(key.resource_type, document.root()),
         None => Vec::new(),
     };
+    if let Step::Put(document) = &step {
+        check_resource(server, key.resource_type, document.root())?;
+    }
     match step {
-        Step::Put(document) => {
-            check_resource(server, key.resource_type, document.root())?;
+        Step::Put(document) | Step::PutChecked(document) => {
             let body = Body::new(document.root(), &key.id);
             if let (Some(stored), Some(old)) = (live, &old)
                 && is_same(&body, old, &key)
@@ -182,7 +184,11 @@ pub fn check_resource(
     if server.config.validation == Validation::Off {
         return Ok(());
     }
-    let issues = structure::check(resource_type, resource);
+    let mut issues = structure::check(resource_type, resource);
+    // Rules about content mean little where the structure is wrong already.
+    if issues.is_empty() {
+        issues = validation::refusals(server, resource_type, resource);
+    }
     if issues.is_empty() {
         Ok(())
     } else {

@@ -9,6 +9,7 @@ use fhir_core::search::predicate::{Predicate, SortKeySpec};
 use crate::audit::AuditRecord;
 use crate::index::PreparedIndex;
 use crate::message::{MessageReceipt, MessageRecord};
+use crate::sample::{SampleFate, SeriesSamples};
 
 /// The store's own number of a resource: never reused, never shown to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +51,7 @@ pub struct SearchQuery {
 
 impl SearchQuery {
     /// Sort keys the store can keep a cursor for.
-    pub const SORT_KEYS_MAX: usize = 3;
+    pub const SORT_KEYS_MAX: usize = 8;
 }
 
 /// Whether all matches are counted.
@@ -99,7 +100,17 @@ pub enum HistoryScope {
     System,
 }
 
-/// A page of history, newest first.
+/// The order of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HistoryOrder {
+    /// "sorted with oldest versions last", the default.
+    #[default]
+    NewestFirst,
+    /// The other way round.
+    OldestFirst,
+}
+
+/// A page of history.
 #[derive(Debug, Clone)]
 pub struct HistoryQuery {
     /// Whose.
@@ -108,6 +119,10 @@ pub struct HistoryQuery {
     pub since: Option<Instant>,
     /// Only versions made at or before this (the newest time of the first page).
     pub until: Option<Instant>,
+    /// Only versions that were current at some moment from the first of these to before the second (`_at`).
+    pub at: Option<(Instant, Instant)>,
+    /// In which order.
+    pub order: HistoryOrder,
     /// Versions wanted.
     pub limit: usize,
     /// Where the previous page ended.
@@ -116,7 +131,7 @@ pub struct HistoryQuery {
     pub total: TotalMode,
 }
 
-/// Some versions, newest first.
+/// Some versions in the order asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryPage {
     /// The versions.
@@ -138,6 +153,8 @@ pub struct Commit {
     pub audit: Vec<AuditRecord>,
     /// The message that caused it.
     pub message: Option<MessageRecord>,
+    /// Samples of dense series to keep beside the resources.
+    pub samples: Vec<SeriesSamples>,
 }
 
 /// Something that must be true at commit time, without any gap before the commit.
@@ -198,6 +215,8 @@ pub struct Committed {
     pub results: Vec<(VersionId, Instant)>,
     /// The message's number and whether its control id was used before.
     pub message: Option<MessageReceipt>,
+    /// What became of the samples, by series.
+    pub samples: Vec<Vec<SampleFate>>,
 }
 
 /// A resource whose index is to be made anew.

@@ -10,9 +10,10 @@ use diesel::sql_types::{BigInt, Binary, Integer, Text};
 use diesel::sqlite::{Sqlite, SqliteConnection, SqliteType};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use fhir_core::ids::ResourceId;
 
 use crate::error::StoreError;
-use crate::sql::Sql;
+use crate::sql::{Current, Sql};
 
 /// The engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,34 +77,100 @@ impl Row {
             _ => Err(shape_error(column)),
         }
     }
-
-    pub(crate) fn cell(&self, column: usize) -> Result<&Cell, StoreError> {
-        self.0.get(column).ok_or_else(|| shape_error(column))
-    }
 }
 
 impl QueryableByName<Sqlite> for Row {
     fn build<'a>(row: &impl NamedRow<'a, Sqlite>) -> diesel::deserialize::Result<Self> {
-        let mut cells = Vec::with_capacity(row.field_count());
-        for index in 0..row.field_count() {
-            let Some(field) = diesel::row::Row::get(row, index) else {
-                break;
-            };
-            cells.push(match field.value() {
-                None => Cell::Null,
-                Some(value) => match value.value_type() {
-                    None => Cell::Null,
-                    Some(SqliteType::Text) => {
-                        Cell::Text(<String as FromSql<Text, Sqlite>>::from_sql(value)?)
-                    }
-                    Some(SqliteType::Binary) => {
-                        Cell::Bytes(<Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?)
-                    }
-                    Some(_) => Cell::Int(<i64 as FromSql<BigInt, Sqlite>>::from_sql(value)?),
-                },
-            });
-        }
-        Ok(Self(cells))
+        let cells = (0..row.field_count()).map(|index| sqlite_cell(row, index));
+        Ok(Self(cells.collect::<Result<_, _>>()?))
+    }
+}
+
+fn sqlite_cell<'a>(
+    row: &impl NamedRow<'a, Sqlite>,
+    index: usize,
+) -> diesel::deserialize::Result<Cell> {
+    let Some(field) = diesel::row::Row::get(row, index) else {
+        return Ok(Cell::Null);
+    };
+    let Some(mut value) = field.value() else {
+        return Ok(Cell::Null);
+    };
+    Ok(match value.value_type() {
+        None => Cell::Null,
+        Some(SqliteType::Text) => Cell::Text(<String as FromSql<Text, Sqlite>>::from_sql(value)?),
+        Some(SqliteType::Binary) => Cell::Bytes(value.read_blob().to_vec()),
+        Some(_) => Cell::Int(value.read_long()),
+    })
+}
+
+/// A version of a resource as its row has it, in the order of [`crate::search::COLUMNS`], and what stands behind those.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) rid: i64,
+    /// The type's number + 1, negative when deleted.
+    pub(crate) signed_type: i64,
+    /// `None` for a text that is no id.
+    pub(crate) id: Option<ResourceId>,
+    pub(crate) version: i64,
+    pub(crate) updated: i64,
+    pub(crate) flags: i64,
+    pub(crate) gap: i64,
+    pub(crate) body: Vec<u8>,
+    /// Values a search is sorted by.
+    pub(crate) sort: Vec<Cell>,
+}
+
+/// Columns of a [`Match`] before its sort values.
+const MATCH_COLUMNS: usize = 8;
+
+impl QueryableByName<Sqlite> for Match {
+    fn build<'a>(row: &impl NamedRow<'a, Sqlite>) -> diesel::deserialize::Result<Self> {
+        let int = |index: usize| {
+            let field = diesel::row::Row::get(row, index);
+            field
+                .as_ref()
+                .and_then(Field::value)
+                .map_or(0, |mut value| value.read_long())
+        };
+        let id = diesel::row::Row::get(row, 2);
+        let id = id.as_ref().and_then(Field::value);
+        let body = diesel::row::Row::get(row, 7);
+        let body = body.as_ref().and_then(Field::value);
+        let sort = (MATCH_COLUMNS..row.field_count()).map(|index| sqlite_cell(row, index));
+        Ok(Self {
+            rid: int(0),
+            signed_type: int(1),
+            id: id.and_then(|mut text| ResourceId::parse(text.read_text())),
+            version: int(3),
+            updated: int(4),
+            flags: int(5),
+            gap: int(6),
+            body: body.map_or_else(Vec::new, |mut bytes| bytes.read_blob().to_vec()),
+            sort: sort.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl QueryableByName<Pg> for Match {
+    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> diesel::deserialize::Result<Self> {
+        let mut row = <Row as QueryableByName<Pg>>::build(row)?;
+        let sort = row.0.split_off(MATCH_COLUMNS.min(row.0.len()));
+        let body = match row.0.pop() {
+            Some(Cell::Bytes(bytes)) => bytes,
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            rid: row.int(0)?,
+            signed_type: row.int(1)?,
+            id: ResourceId::parse(row.text(2)?),
+            version: row.int(3)?,
+            updated: row.int(4)?,
+            flags: row.int(5)?,
+            gap: row.int(6)?,
+            body,
+            sort,
+        })
     }
 }
 
@@ -234,6 +301,30 @@ impl Db {
             Self::Postgres(connection) => sql.load::<Row>(connection.as_mut()),
         }
         .map_err(classify)
+    }
+
+    /// Runs a query for versions of resources.
+    pub(crate) fn matches(&mut self, sql: Sql) -> Result<Vec<Match>, StoreError> {
+        match self {
+            Self::Sqlite(connection) => sql.load::<Match>(connection),
+            Self::Postgres(connection) => sql.load::<Match>(connection.as_mut()),
+        }
+        .map_err(classify)
+    }
+
+    /// The current version of the resource with this key in `res.h`.
+    pub(crate) fn current(&mut self, h: i64) -> Result<Option<Match>, StoreError> {
+        let rows = match self {
+            Self::Sqlite(connection) => {
+                Current { h }.load::<Match>(connection).map_err(classify)?
+            }
+            Self::Postgres(_) => {
+                let mut sql = Sql::new(Current::TEXT);
+                sql.int(h);
+                self.matches(sql)?
+            }
+        };
+        Ok(rows.into_iter().next())
     }
 
     /// Runs a query that answers at most one row.

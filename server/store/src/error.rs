@@ -52,6 +52,9 @@ pub enum CommitError {
     /// The same sender sent the same message before; this is what became of it.
     #[error("the message was received before")]
     RepeatedMessage(MessageReceipt),
+    /// Another run moved the walk that the page belongs to.
+    #[error("another run of the tenant moved the cursor")]
+    WalkMoved,
     /// The internal key of a new resource is taken by another one; create it with another id.
     #[error("change {index} needs another id")]
     IdTaken {

@@ -15,6 +15,27 @@ pub(crate) struct KeyHasher {
     seed: [u8; 16],
 }
 
+/// Keys of postings that a test looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HashKey {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) check: i64,
+}
+
+impl From<(i64, i64)> for HashKey {
+    fn from((k, check): (i64, i64)) -> Self {
+        Self {
+            from: k,
+            to: k,
+            check,
+        }
+    }
+}
+
+/// The bits of an identifier's key that tell systems of one value apart.
+const VALUE_MASK: i64 = 0xFFFF;
+
 /// What is hashed; different kinds never share a hash input.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -63,6 +84,30 @@ impl KeyHasher {
     pub(crate) fn url(&self, url: &str) -> i64 {
         let h = self.wide(Kind::Url, 0, &[url.as_bytes()]).0 as i64;
         if h == 0 { 1 } else { h }
+    }
+
+    /// The negative key of an identifier's posting and its check: 47 bits of the value, 16 of system and value, and
+    /// 32 more of the value. One row is found by both, and by the value alone as a range.
+    pub(crate) fn identifier(
+        &self,
+        kinds: [Kind; 3],
+        param: u16,
+        system: &[u8],
+        value: &[u8],
+    ) -> (i64, i64) {
+        let HashKey { from, check, .. } = self.value(kinds, param, value);
+        let (both, _) = self.wide(kinds[0], param, &[system, value]);
+        (from | (both as i64 & VALUE_MASK), check)
+    }
+
+    /// The keys of all identifiers with a value.
+    pub(crate) fn value(&self, kinds: [Kind; 3], param: u16, value: &[u8]) -> HashKey {
+        let (k, check) = self.posting(kinds[1], param, &[value]);
+        HashKey {
+            from: k & !VALUE_MASK,
+            to: k | VALUE_MASK,
+            check,
+        }
     }
 
     /// The negative key of a posting and its check.

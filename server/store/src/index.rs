@@ -108,6 +108,16 @@ pub(crate) struct CoreRow {
     pub(crate) t: i64,
 }
 
+/// A date told to the second lasts this long.
+const SECOND_US: i64 = 1_000_000;
+
+impl CoreRow {
+    /// `sd.len`: how much longer than a second the date lasts.
+    pub(crate) fn length(&self) -> i64 {
+        self.hi.saturating_sub(self.lo) - SECOND_US
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CoreKey {
     Any(i64),
@@ -486,14 +496,11 @@ impl Preparer<'_> {
         value: &[u8],
         rows: &mut IndexRows,
     ) {
-        let mut push = |kind, parts: &[&[u8]]| {
-            let (k, c) = self.hasher.posting(kind, param, parts);
-            rows.post.push(PostRow::Hash(k, c));
-        };
-        push(kinds[0], &[system, value]);
-        push(kinds[1], &[value]);
+        let (k, c) = self.hasher.identifier(kinds, param, system, value);
+        rows.post.push(PostRow::Hash(k, c));
         if !system.is_empty() {
-            push(kinds[2], &[system]);
+            let (k, c) = self.hasher.posting(kinds[2], param, &[system]);
+            rows.post.push(PostRow::Hash(k, c));
         }
     }
 

@@ -7,6 +7,7 @@ use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
 use crate::audit::{AuditPage, AuditQuery, AuditRow};
 use crate::db::{Db, Row};
 use crate::error::StoreError;
+use crate::hash::KeyHasher;
 use crate::message::{Message, MessageFilter};
 use crate::sql::Sql;
 use crate::write::{state_number, state_of};
@@ -16,7 +17,7 @@ const PAGE_ROWS_MAX: usize = 10_000;
 /// Largest raw message that is given out; guards the unpacking of a damaged row.
 const RAW_BYTES_MAX: usize = 256 << 20;
 
-const MESSAGE: &str = "SELECT m.id, m.feed, m.media_type, m.sender, m.control_id, m.type, m.hash, w.size, m.state, m.reason, m.issues, m.received_at FROM message m CROSS JOIN raw w WHERE w.hash = m.hash";
+const MESSAGE: &str = "SELECT m.id, m.feed, m.media_type, m.sender, m.control_id, m.type, m.hash, w.size, m.state, m.reason, m.issues, m.received_at, m.mapping, m.changed_at, m.replays, m.edited_from FROM message m CROSS JOIN raw w WHERE w.hash = m.hash";
 
 pub(crate) fn message_by_id(db: &mut Db, id: i64) -> Result<Option<Message>, StoreError> {
     let mut sql = Sql::new(MESSAGE);
@@ -29,6 +30,7 @@ pub(crate) fn message_by_id(db: &mut Db, id: i64) -> Result<Option<Message>, Sto
 
 pub(crate) fn messages(
     db: &mut Db,
+    hasher: KeyHasher,
     filter: &MessageFilter,
     limit: usize,
 ) -> Result<Vec<Message>, StoreError> {
@@ -42,10 +44,90 @@ pub(crate) fn messages(
     if let Some(before) = filter.before {
         sql.push(" AND m.id < ").int(before);
     }
+    if let Some(after) = filter.after {
+        sql.push(" AND m.id > ").int(after);
+    }
+    if let Some(control_id) = &filter.control_id {
+        sql.push(" AND m.control_id = ").text(control_id.clone());
+    }
+    if let Some(kind) = &filter.message_type {
+        sql.push(" AND (m.type = ")
+            .text(kind.clone())
+            .push(" OR m.type LIKE ")
+            .text(like(kind, "", "^%"))
+            .push(" ESCAPE '\\')");
+    }
+    if let Some(key) = &filter.resource {
+        sql.push(" AND m.id IN (SELECT message FROM message_resource WHERE h = ")
+            .int(hasher.resource(key))
+            .push(")");
+    }
+    if let Some(code) = &filter.code {
+        sql.push(" AND (m.issues LIKE ")
+            .text(like(&format!("\"code\":\"{code}\""), "%", "%"))
+            .push(" ESCAPE '\\' OR m.reason LIKE ")
+            .text(like(&format!("{code}:"), "%", "%"))
+            .push(" ESCAPE '\\')");
+    }
+    if let Some(text) = &filter.text {
+        let pattern = like(text, "%", "%");
+        sql.push(" AND (m.issues LIKE ")
+            .text(pattern.clone())
+            .push(" ESCAPE '\\' OR m.reason LIKE ")
+            .text(pattern)
+            .push(" ESCAPE '\\')");
+    }
+    if let Some(since) = filter.since {
+        sql.push(" AND m.received_at >= ").int(since.0);
+    }
+    if let Some(until) = filter.until {
+        sql.push(" AND m.received_at < ").int(until.0);
+    }
+    sql.push(if filter.oldest_first {
+        " ORDER BY m.id LIMIT "
+    } else {
+        " ORDER BY m.id DESC LIMIT "
+    })
+    .int(limit.min(PAGE_ROWS_MAX) as i64);
+    let rows = db.rows(sql)?;
+    rows.iter().map(|row| message(db, row)).collect()
+}
+
+/// Messages of a media type that still wait for being replayed or set aside.
+pub(crate) fn waiting(
+    db: &mut Db,
+    media_type: &str,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Message>, StoreError> {
+    let mut sql = Sql::new(MESSAGE);
+    sql.push(" AND m.media_type = ").text(media_type);
+    sql.push(" AND m.state IN (")
+        .int(state_number(crate::message::MessageState::Warnings))
+        .push(", ")
+        .int(state_number(crate::message::MessageState::Refused))
+        .push(")");
+    sql.push(" AND NOT EXISTS (SELECT 1 FROM quarantine_end q WHERE q.message = m.id)");
+    if let Some(before) = before {
+        sql.push(" AND m.id < ").int(before);
+    }
     sql.push(" ORDER BY m.id DESC LIMIT ")
         .int(limit.min(PAGE_ROWS_MAX) as i64);
     let rows = db.rows(sql)?;
     rows.iter().map(|row| message(db, row)).collect()
+}
+
+/// A text as it is, between patterns.
+fn like(text: &str, before: &str, after: &str) -> String {
+    let mut out = before.to_owned();
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push_str(after);
+    out
 }
 
 fn message(db: &mut Db, row: &Row) -> Result<Message, StoreError> {
@@ -72,10 +154,14 @@ fn message(db: &mut Db, row: &Row) -> Result<Message, StoreError> {
         issues_json: row.text(10)?.to_owned(),
         received_at: Instant(row.int(11)?),
         made,
+        mapping: row.opt_text(12)?,
+        changed_at: row.opt_int(13)?.map(Instant),
+        replays: u32::try_from(row.int(14)?).unwrap_or(u32::MAX),
+        edited_from: row.opt_int(15)?,
     })
 }
 
-fn key(type_number: i64, id: &str) -> Option<ResourceKey> {
+pub(crate) fn key(type_number: i64, id: &str) -> Option<ResourceKey> {
     let resource_type = ResourceTypeId(u16::try_from(type_number - 1).ok()?);
     Some(ResourceKey {
         resource_type,

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use fhir_core::ids::{Instant, ResourceKey, VersionId};
 
+use crate::feed_state::Bookkeeping;
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageState {
@@ -12,6 +14,49 @@ pub enum MessageState {
     Warnings,
     /// Nothing was taken over; the raw message and the reason are kept.
     Refused,
+    /// Kept, and waits for an earlier message or a person's decision.
+    Parked,
+    /// A person decided that it is not to be used.
+    Discarded,
+    /// Taken over when it was read again, or through a corrected copy.
+    Replayed,
+    /// Kept while the feed is halted; not looked at yet.
+    Received,
+    /// All it says was older than what was stored.
+    Superseded,
+}
+
+impl MessageState {
+    /// All states.
+    pub const ALL: [MessageState; 8] = [
+        MessageState::Processed,
+        MessageState::Warnings,
+        MessageState::Refused,
+        MessageState::Parked,
+        MessageState::Discarded,
+        MessageState::Replayed,
+        MessageState::Received,
+        MessageState::Superseded,
+    ];
+
+    /// The word for it.
+    pub fn code(self) -> &'static str {
+        match self {
+            MessageState::Processed => "processed",
+            MessageState::Warnings => "warnings",
+            MessageState::Refused => "error",
+            MessageState::Parked => "parked",
+            MessageState::Discarded => "discarded",
+            MessageState::Replayed => "replayed",
+            MessageState::Received => "received",
+            MessageState::Superseded => "superseded",
+        }
+    }
+
+    /// The state of a word.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.code() == code)
+    }
 }
 
 /// A message to record together with what it changed.
@@ -37,6 +82,8 @@ pub struct MessageRecord {
     pub issues_json: String,
     /// Resources it made or changed.
     pub made: Vec<ResourceKey>,
+    /// What else it changes.
+    pub bookkeeping: Bookkeeping,
 }
 
 /// What the store knows of a message it has recorded.
@@ -85,6 +132,14 @@ pub struct Message {
     pub received_at: Instant,
     /// What it made or changed; the version is `None` for a resource named without a change.
     pub made: Vec<(ResourceKey, Option<VersionId>)>,
+    /// The mapping that read it and its version.
+    pub mapping: Option<String>,
+    /// When its state was last changed after it was recorded.
+    pub changed_at: Option<Instant>,
+    /// How often it was read again.
+    pub replays: u32,
+    /// The message it is a corrected copy of.
+    pub edited_from: Option<i64>,
 }
 
 /// Which messages to list, newest first.
@@ -96,4 +151,22 @@ pub struct MessageFilter {
     pub state: Option<MessageState>,
     /// Only those with a smaller number (paging).
     pub before: Option<i64>,
+    /// Only those with a greater number.
+    pub after: Option<i64>,
+    /// Only those of this type, as sent, or beginning with it: `ORU`.
+    pub message_type: Option<String>,
+    /// Only those with this control id.
+    pub control_id: Option<String>,
+    /// Only those that made or changed this resource.
+    pub resource: Option<ResourceKey>,
+    /// Only those with an issue of this code, or refused for it.
+    pub code: Option<String>,
+    /// Only those with this in reason or issues.
+    pub text: Option<String>,
+    /// Only those recorded at this time or later.
+    pub since: Option<Instant>,
+    /// Only those recorded before this time.
+    pub until: Option<Instant>,
+    /// Oldest first instead of newest first.
+    pub oldest_first: bool,
 }

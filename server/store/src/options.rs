@@ -32,6 +32,9 @@ pub struct StoreOptions {
     pub queue_commits_max: usize,
     /// Commits written in one transaction of the database.
     pub group_commits_max: usize,
+    /// For loading: the writer waits for so many changes before it writes a group, unless none comes for
+    /// [`Self::GROUP_IDLE_MAX`]. 0 writes what is there.
+    pub group_changes_min: usize,
     /// A search that runs longer is stopped.
     pub search_time_max: Duration,
     /// SQLite: page cache of the writer, KiB. Readers use an eighth of it each, beside the memory map.
@@ -42,8 +45,6 @@ pub struct StoreOptions {
     pub checkpoint_bytes: u64,
     /// SQLite: the file may not grow larger than this; writes are refused then.
     pub database_bytes_max: Option<u64>,
-    /// Live resources after which dictionaries for compression are trained from the database's own resources.
-    pub dictionary_after_resources: u64,
 }
 
 impl StoreOptions {
@@ -55,16 +56,18 @@ impl StoreOptions {
     pub const QUEUE_COMMITS_MAX: usize = 4_096;
     /// Larger groups gain little and make every waiting commit slower.
     pub const GROUP_COMMITS_MAX: usize = 1_024;
+    /// Changes of a group when loading: the pages of an index are written once for many rows.
+    pub const LOAD_CHANGES: usize = 16 * 1024;
+    /// Longest wait for another commit when loading.
+    pub const GROUP_IDLE_MAX: Duration = Duration::from_millis(100);
     /// A person has given up waiting by then.
     pub const SEARCH_TIME_MAX: Duration = Duration::from_secs(20);
     /// 64 MiB.
     pub const CACHE_KIB: u32 = 64 * 1024;
     /// 8 GiB; only address space.
     pub const MMAP_BYTES: u64 = 8 << 30;
-    /// 64 MiB: longer logs slow readers, shorter ones write pages more often.
-    pub const CHECKPOINT_BYTES: u64 = 64 << 20;
-    /// Fewer resources say too little about what will come.
-    pub const DICTIONARY_AFTER_RESOURCES: u64 = 2_000;
+    /// 128 MiB: longer logs slow readers, shorter ones write pages more often.
+    pub const CHECKPOINT_BYTES: u64 = 128 << 20;
 
     /// The defaults for a database.
     pub fn new(url: impl Into<String>, clock: Clock) -> Self {
@@ -77,12 +80,12 @@ impl StoreOptions {
             queue_reads_max: Self::QUEUE_READS_MAX,
             queue_commits_max: Self::QUEUE_COMMITS_MAX,
             group_commits_max: Self::GROUP_COMMITS_MAX,
+            group_changes_min: 0,
             search_time_max: Self::SEARCH_TIME_MAX,
             cache_kib: Self::CACHE_KIB,
             mmap_bytes: Self::MMAP_BYTES,
             checkpoint_bytes: Self::CHECKPOINT_BYTES,
             database_bytes_max: None,
-            dictionary_after_resources: Self::DICTIONARY_AFTER_RESOURCES,
         }
     }
 }

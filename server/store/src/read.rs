@@ -4,15 +4,16 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use conformance::{Definitions, ResourceTypeId};
-use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
+use fhir_core::ids::{Instant, ResourceKey, VersionId};
 
 use crate::api::{
-    Cursor, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage, SearchQuery,
-    StoreCounts, Stored, TotalMode,
+    Cursor, HistoryOrder, HistoryPage, HistoryQuery, HistoryScope, ReindexRow, Rid, SearchPage,
+    SearchQuery, StoreCounts, Stored, TotalMode,
 };
-use crate::db::{Db, Engine, Row};
+use crate::db::{Db, Engine, Match};
 use crate::error::StoreError;
-use crate::search::{COLUMNS, Searcher};
+use crate::sample;
+use crate::search::{COLUMNS, Found, Searcher};
 use crate::shared::Shared;
 use crate::sql::Sql;
 use crate::write::counter;
@@ -41,49 +42,70 @@ pub(crate) fn plain_types(db: &mut Db) -> Result<HashSet<u16>, StoreError> {
         .collect())
 }
 
+/// Where a search learns which types have resources outside of their clinical core.
+enum PlainTypes {
+    /// This process' flags.
+    Flags,
+    /// The table `meta`.
+    Listed(HashSet<u16>),
+}
+
+impl PlainTypes {
+    fn has(&self, shared: &Shared, t: ResourceTypeId) -> bool {
+        match self {
+            Self::Flags => shared.has_plain(t),
+            Self::Listed(types) => types.contains(&t.0),
+        }
+    }
+}
+
 impl Reader<'_> {
     /// Runs reads that must see one state of the database.
-    fn at_one_moment<T>(
+    pub(crate) fn at_one_moment<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match self.db.engine() {
-            Engine::Sqlite => self.db.batch("BEGIN")?,
+            Engine::Sqlite => self.db.run(Sql::new("BEGIN")).map(|_| ())?,
             Engine::Postgres => self
                 .db
                 .batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?,
         }
         let result = work(self);
         // Nothing was written; a failed end shows at the next use of the connection.
-        let ended = self
-            .db
-            .batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = match self.db.engine() {
+            Engine::Sqlite => self.db.run(Sql::new(end)).map(|_| ()),
+            Engine::Postgres => self.db.batch(end),
+        };
         result.and_then(|value| ended.map(|()| value))
     }
 
-    fn stored(&mut self, row: &Row) -> Result<Stored, StoreError> {
-        let signed_type = row.int(1)?;
+    pub(crate) fn stored(&mut self, row: Match) -> Result<Stored, StoreError> {
         let damaged =
             || StoreError::Internal("a row of `res` has a type or id that cannot be".into());
-        let number = u16::try_from(signed_type.abs() - 1).map_err(|_| damaged())?;
-        let id = ResourceId::parse(row.text(2)?).ok_or_else(damaged)?;
-        let (version, updated) = (VersionId(row.int(3)?), Instant(row.int(4)?));
-        let is_deleted = signed_type < 0;
-        let (flags, gap) = (row.int(5)?, row.int(6)?);
+        let number = u16::try_from(row.signed_type.abs() - 1).map_err(|_| damaged())?;
+        let key = ResourceKey {
+            resource_type: ResourceTypeId(number),
+            id: row.id.ok_or_else(damaged)?,
+        };
+        let (version, updated) = (VersionId(row.version), Instant(row.updated));
+        let is_deleted = row.signed_type < 0;
         let json = if is_deleted {
             Bytes::new()
         } else {
-            if !self.shared.bodies.knows(flags) {
-                load_dictionaries(self.db, self.shared)?;
-            }
-            self.shared
-                .bodies
-                .resource(flags, gap, row.bytes(7)?, version, updated)?
-                .into()
-        };
-        let key = ResourceKey {
-            resource_type: ResourceTypeId(number),
-            id,
+            let bodies = &self.shared.bodies;
+            let json = match bodies.resource(row.flags, row.gap, &row.body, version, updated)? {
+                Some(json) => json,
+                None => {
+                    load_dictionaries(self.db, self.shared)?;
+                    let json = bodies.resource(row.flags, row.gap, &row.body, version, updated)?;
+                    json.ok_or_else(|| {
+                        StoreError::Internal("a stored body needs an unknown dictionary".into())
+                    })?
+                }
+            };
+            json.into()
         };
         Ok(Stored {
             key,
@@ -94,15 +116,20 @@ impl Reader<'_> {
         })
     }
 
+    fn one(&mut self, sql: Sql) -> Result<Option<Stored>, StoreError> {
+        let row = self.db.matches(sql)?.into_iter().next();
+        row.map(|row| self.stored(row)).transpose()
+    }
+
     pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Option<Stored>, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT r.rid, r.type, r.id, r.ver, r.upd, r.flags, r.gap, r.body FROM res r WHERE r.h = ",
-        );
-        sql.int(self.shared.hasher.resource(key));
-        let Some(row) = self.db.row(sql)? else {
-            return Ok(None);
+        let row = self.db.current(self.shared.hasher.resource(key))?;
+        let Some(row) = row else {
+            return match self.shared.has_samples() {
+                true => sample::find(self.db, key),
+                false => Ok(None),
+            };
         };
-        Ok(Some(self.stored(&row)?).filter(|stored| stored.key == *key))
+        Ok(Some(self.stored(row)?).filter(|stored| stored.key == *key))
     }
 
     pub(crate) fn vread(
@@ -123,10 +150,7 @@ impl Reader<'_> {
             sql.int(reader.shared.hasher.resource(key))
                 .push(" AND v.ver = ")
                 .int(version.0);
-            let Some(row) = reader.db.row(sql)? else {
-                return Ok(None);
-            };
-            Ok(Some(reader.stored(&row)?).filter(|stored| stored.key == *key))
+            Ok(reader.one(sql)?.filter(|stored| stored.key == *key))
         })
     }
 
@@ -140,36 +164,103 @@ impl Reader<'_> {
         })
     }
 
-    pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        self.at_one_moment(|reader| {
-            let types = plain_types(reader.db)?;
-            let has_plain = |t: ResourceTypeId| types.contains(&t.0);
-            let compiler = reader.shared.compiler(reader.db, &has_plain);
-            let found = Searcher { compiler }.search(query)?;
-            let matches = found
-                .rows
-                .iter()
-                .map(|row| reader.stored(row))
-                .collect::<Result<_, _>>()?;
-            Ok(SearchPage {
-                matches,
-                next: found.next.map(|position| position.write()),
-                total: found.total,
-            })
+    /// Types that have resources outside of their clinical core, as this reader's state of the database has them.
+    fn plain_types(&mut self) -> Result<PlainTypes, StoreError> {
+        Ok(match self.db.engine() {
+            // Set before the commit that makes it so, by this process.
+            Engine::Sqlite => PlainTypes::Flags,
+            Engine::Postgres => PlainTypes::Listed(plain_types(self.db)?),
         })
     }
 
+    pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        self.at_one_moment(|reader| {
+            let samples = match reader.shared.has_samples() {
+                true => reader.search_with_samples(query)?,
+                false => None,
+            };
+            match samples {
+                Some(page) => Ok(page),
+                None => reader.search_wide(query),
+            }
+        })
+    }
+
+    /// The page of a search that one statement with few rows answers; `None` for any other. Only for SQLite.
+    pub(crate) fn short_search(
+        &mut self,
+        query: &SearchQuery,
+    ) -> Result<Option<SearchPage>, StoreError> {
+        if self.shared.has_samples() && sample::is_of(query.resource_type) {
+            return Ok(None);
+        }
+        let has_plain = |t: ResourceTypeId| self.shared.has_plain(t);
+        let compiler = self.shared.compiler(self.db, &has_plain);
+        let found = Searcher { compiler }.short_search(query)?;
+        found.map(|found| self.page(found)).transpose()
+    }
+
+    fn page(&mut self, found: Found) -> Result<SearchPage, StoreError> {
+        let matches = found.rows.into_iter().map(|row| self.stored(row));
+        Ok(SearchPage {
+            matches: matches.collect::<Result<_, _>>()?,
+            next: found.next.map(|position| position.write()),
+            total: found.total,
+        })
+    }
+
+    /// Searches ordinary resources.
+    pub(crate) fn search_wide(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let found = self.found_wide(query)?;
+        self.page(found)
+    }
+
+    /// The rows of ordinary resources that match.
+    pub(crate) fn found_wide(&mut self, query: &SearchQuery) -> Result<Found, StoreError> {
+        let types = self.plain_types()?;
+        let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
+        let compiler = self.shared.compiler(self.db, &has_plain);
+        Searcher { compiler }.search(query)
+    }
+
     pub(crate) fn explain(&mut self, query: &SearchQuery) -> Result<String, StoreError> {
-        let types = plain_types(self.db)?;
-        let has_plain = |t: ResourceTypeId| types.contains(&t.0);
+        let types = self.plain_types()?;
+        let has_plain = |t: ResourceTypeId| types.has(self.shared, t);
         Searcher {
             compiler: self.shared.compiler(self.db, &has_plain),
         }
         .explain(query)
     }
 
+    /// The history of a sample is its one version.
+    fn history_of_sample(
+        &mut self,
+        query: &HistoryQuery,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let HistoryScope::Instance(key) = &query.scope else {
+            return Ok(None);
+        };
+        if !self.shared.has_samples() {
+            return Ok(None);
+        }
+        let Some(found) = sample::find(self.db, key)? else {
+            return Ok(None);
+        };
+        let is_wanted = query.since.is_none_or(|since| found.updated >= since)
+            && query.until.is_none_or(|until| found.updated <= until)
+            && query.after.is_none();
+        Ok(Some(HistoryPage {
+            total: (query.total != TotalMode::None).then_some(u64::from(is_wanted)),
+            versions: Vec::from_iter(is_wanted.then_some(found)),
+            next: None,
+        }))
+    }
+
     pub(crate) fn history(&mut self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         self.at_one_moment(|reader| {
+            if let Some(page) = reader.history_of_sample(query)? {
+                return Ok(page);
+            }
             let scopes = reader.history_scopes(&query.scope)?;
             let after = query.after.as_ref().map(history_position).transpose()?;
             let wanted = query.limit.saturating_add(1);
@@ -178,27 +269,28 @@ impl Reader<'_> {
             for scope in scopes {
                 for is_old in [false, true] {
                     let sql = history_rows(&scope, query, after, is_old, wanted);
-                    rows.extend(reader.db.rows(sql)?);
+                    rows.extend(reader.db.matches(sql)?);
                     if query.total != TotalMode::None {
                         total += reader.db.number(history_count(&scope, query, is_old))?;
                     }
                 }
             }
             // Every version has a time of its own.
-            let mut rows = rows
-                .into_iter()
-                .map(|row| Ok((row.int(4)?, row)))
-                .collect::<Result<Vec<_>, StoreError>>()?;
-            rows.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
+            match query.order {
+                HistoryOrder::NewestFirst => {
+                    rows.sort_by_key(|row| std::cmp::Reverse(row.updated));
+                }
+                HistoryOrder::OldestFirst => rows.sort_by_key(|row| row.updated),
+            }
             let has_more = rows.len() > query.limit;
             rows.truncate(query.limit);
             let next = rows
                 .last()
                 .filter(|_| has_more)
-                .map(|(updated, _)| Cursor(updated.to_be_bytes().to_vec()));
+                .map(|row| Cursor(row.updated.to_be_bytes().to_vec()));
             let versions = rows
-                .iter()
-                .map(|(_, row)| reader.stored(row))
+                .into_iter()
+                .map(|row| reader.stored(row))
                 .collect::<Result<_, _>>()?;
             let total =
                 (query.total != TotalMode::None).then_some(u64::try_from(total).unwrap_or(0));
@@ -236,11 +328,11 @@ impl Reader<'_> {
             .push(" FROM res r WHERE r.type > 0 AND r.rid > ")
             .int(after.map_or(0, |rid| rid.0));
         sql.push(" ORDER BY r.rid LIMIT ").int(limit as i64);
-        let rows = self.db.rows(sql)?;
-        rows.iter()
+        let rows = self.db.matches(sql)?;
+        rows.into_iter()
             .map(|row| {
                 Ok(ReindexRow {
-                    rid: Rid(row.int(0)?),
+                    rid: Rid(row.rid),
                     stored: self.stored(row)?,
                 })
             })
@@ -372,6 +464,19 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
     if let Some(until) = query.until {
         out.push(" AND v.upd <= ").int(until.0);
     }
+    if let Some((start, end)) = query.at {
+        out.push(" AND v.upd < ").int(end.0);
+        if is_old {
+            // A version is current until the next one is made.
+            for table in ["res", "hist"] {
+                out.push_owned(format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {table} n WHERE n.rid = v.rid AND n.ver = v.ver + 1 AND n.upd <= "
+                ))
+                .int(start.0)
+                .push(")");
+            }
+        }
+    }
 }
 
 fn history_rows(
@@ -384,10 +489,14 @@ fn history_rows(
     let mut sql = Sql::new("SELECT ");
     sql.push(HISTORY_COLUMNS);
     history_condition(&mut sql, scope, query, is_old);
+    let (behind, order) = match query.order {
+        HistoryOrder::NewestFirst => (" AND v.upd < ", " ORDER BY v.upd DESC LIMIT "),
+        HistoryOrder::OldestFirst => (" AND v.upd > ", " ORDER BY v.upd LIMIT "),
+    };
     if let Some(after) = after {
-        sql.push(" AND v.upd < ").int(after);
+        sql.push(behind).int(after);
     }
-    sql.push(" ORDER BY v.upd DESC LIMIT ").int(wanted as i64);
+    sql.push(order).int(wanted as i64);
     sql
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) overloads: AtomicU64,
     pub(crate) searches: AtomicU64,
     pub(crate) searches_stopped: AtomicU64,
+    /// Searches answered on the thread that asked.
+    pub(crate) searches_short: AtomicU64,
 }
 
 /// Shared by the callers, the readers and the writer.
@@ -35,6 +37,9 @@ pub(crate) struct Shared {
     pub(crate) bodies: Bodies,
     /// For each type, whether it has or had resources outside of its clinical core.
     pub(crate) plain: Vec<AtomicBool>,
+    /// Whether samples may be stored. Set before the commit that stores the first; a database that other processes
+    /// write to has it set from the start.
+    pub(crate) samples: AtomicBool,
     pub(crate) secret: [u8; 32],
     pub(crate) counters: Counters,
 }
@@ -59,6 +64,7 @@ impl Shared {
                 .iter()
                 .map(|_| AtomicBool::new(false))
                 .collect(),
+            samples: AtomicBool::new(engine == Engine::Postgres),
             secret,
             counters: Counters::default(),
         }
@@ -75,6 +81,11 @@ impl Shared {
     pub(crate) fn has_plain(&self, resource_type: ResourceTypeId) -> bool {
         let flag = self.plain.get(usize::from(resource_type.0));
         flag.is_some_and(|flag| flag.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    /// Whether a read or search has to look among samples, too.
+    pub(crate) fn has_samples(&self) -> bool {
+        self.samples.load(std::sync::atomic::Ordering::Acquire)
     }
 
     pub(crate) fn compiler<'a>(

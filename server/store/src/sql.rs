@@ -59,12 +59,15 @@ enum Piece {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sql {
     pieces: Vec<Piece>,
+    /// Asked several times a run, and worked out from all pieces.
+    is_kept: OnceLock<bool>,
 }
 
 impl Sql {
     pub(crate) fn new(text: &'static str) -> Self {
         Self {
             pieces: vec![Piece::Static(text)],
+            is_kept: OnceLock::new(),
         }
     }
 
@@ -132,6 +135,10 @@ impl Sql {
     }
 
     fn is_worth_keeping(&self) -> bool {
+        *self.is_kept.get_or_init(|| self.is_known_or_fits())
+    }
+
+    fn is_known_or_fits(&self) -> bool {
         static SHAPES: OnceLock<Mutex<HashSet<u64>>> = OnceLock::new();
         let mut hasher = DefaultHasher::new();
         for piece in &self.pieces {
@@ -221,3 +228,31 @@ impl QueryFragment<Pg> for Sql {
 }
 
 impl<Conn> diesel::RunQueryDsl<Conn> for Sql {}
+
+/// The read of one current version: the statement of every `GET [type]/[id]`, found by its type and not by its text.
+pub(crate) struct Current {
+    pub(crate) h: i64,
+}
+
+impl Current {
+    pub(crate) const TEXT: &'static str =
+        "SELECT r.rid, r.type, r.id, r.ver, r.upd, r.flags, r.gap, r.body FROM res r WHERE r.h = ";
+}
+
+impl QueryId for Current {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for Current {
+    type SqlType = Untyped;
+}
+
+impl QueryFragment<Sqlite> for Current {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(Self::TEXT);
+        out.push_bind_param::<BigInt, _>(&self.h)
+    }
+}
+
+impl<Conn> diesel::RunQueryDsl<Conn> for Current {}

@@ -1,5 +1,7 @@
 //! The store: one value for both databases.
 
+mod messages;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use crate::api::{
 };
 use crate::audit::{AuditPage, AuditQuery, AuditRecord};
 use crate::db::{Db, Engine};
+use crate::ehr::{EhrPage, PreparedPage};
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::log;
@@ -77,7 +80,7 @@ impl Store {
     }
 
     /// Runs a read on one of the reader threads.
-    async fn on_reader<T: Send + 'static>(
+    pub(crate) async fn on_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -97,24 +100,13 @@ impl Store {
     }
 
     /// Runs a short read: at once on this thread for SQLite, else on a reader thread.
-    async fn inline<T: Send + 'static>(
+    pub(crate) async fn inline<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         match self {
             Self::Postgres(_) => self.on_reader(work).await,
-            Self::Sqlite(inner) => INLINE.with_borrow_mut(|connections| {
-                if !connections.contains_key(&inner.serial) {
-                    connections.retain(|_, (owner, _)| owner.strong_count() > 0);
-                    let db = connect(Engine::Sqlite, &inner.shared.options, Purpose::Read)?;
-                    connections.insert(inner.serial, (Arc::downgrade(inner), db));
-                }
-                let (_, db) = connections.get_mut(&inner.serial).ok_or_else(closed)?;
-                work(&mut Reader {
-                    db,
-                    shared: &inner.shared,
-                })
-            }),
+            Self::Sqlite(inner) => inner.here(work),
         }
     }
 
@@ -145,18 +137,31 @@ impl Store {
         self.on_reader(move |reader| reader.history(&query)).await
     }
 
-    /// Finds resources.
+    /// Finds resources. What one statement with few rows answers runs at once on this thread for SQLite, anything else
+    /// on a reader thread.
     ///
     /// # Errors
     /// [`StoreError::TooCostly`] after the time limit, [`StoreError::Overloaded`] when too many searches wait.
     pub async fn search(&self, query: SearchQuery) -> Result<SearchPage, StoreError> {
         let counters = &self.inner().shared.counters;
         counters.searches.fetch_add(1, Ordering::Relaxed);
+        if let Self::Sqlite(inner) = self
+            && let Some(page) = inner.here(|reader| reader.short_search(&query))?
+        {
+            counters.searches_short.fetch_add(1, Ordering::Relaxed);
+            return Ok(page);
+        }
         let result = self.on_reader(move |reader| reader.search(&query)).await;
         if matches!(result, Err(StoreError::TooCostly(_))) {
             counters.searches_stopped.fetch_add(1, Ordering::Relaxed);
         }
         result
+    }
+
+    #[cfg(test)]
+    pub(crate) fn short_searches(&self) -> u64 {
+        let counters = &self.inner().shared.counters;
+        counters.searches_short.load(Ordering::Relaxed)
     }
 
     /// How a search would be run, for people.
@@ -190,6 +195,23 @@ impl Store {
         wait.await.map_err(|_| thread_died())?
     }
 
+    /// Carries out changes together with the page of an EHR walk that brought them; answers after both are durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; [`CommitError::WalkMoved`] when another run moved the walk. Nothing was written then.
+    pub async fn commit_page(
+        &self,
+        commit: Commit,
+        page: EhrPage,
+    ) -> Result<Committed, CommitError> {
+        let inner = self.inner();
+        let mut prepared = PreparedCommit::new(&inner.shared, commit)?;
+        prepared.page = Some(PreparedPage::new(page)?);
+        let (answer, wait) = oneshot::channel();
+        inner.submit(Job::Commit(Box::new(prepared), answer), Wait::No)?;
+        wait.await.map_err(|_| thread_died())?
+    }
+
     /// Like [`Self::commit`] for threads outside of an async runtime (import, adapters); waits for room in the queue.
     ///
     /// # Errors
@@ -203,7 +225,7 @@ impl Store {
     }
 
     /// Runs work on the writer's thread.
-    async fn on_writer<T: Send + 'static>(
+    pub(crate) async fn on_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Group<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -227,7 +249,7 @@ impl Store {
         filter: MessageFilter,
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
-        self.on_reader(move |reader| log::messages(reader.db, &filter, limit))
+        self.on_reader(move |reader| log::messages(reader.db, reader.shared.hasher, &filter, limit))
             .await
     }
 
@@ -357,6 +379,25 @@ enum Wait {
 }
 
 impl Inner {
+    /// Reads on this thread with its own connection (SQLite).
+    fn here<T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&mut Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        INLINE.with_borrow_mut(|connections| {
+            if !connections.contains_key(&self.serial) {
+                connections.retain(|_, (owner, _)| owner.strong_count() > 0);
+                let db = connect(Engine::Sqlite, &self.shared.options, Purpose::Read)?;
+                connections.insert(self.serial, (Arc::downgrade(self), db));
+            }
+            let (_, db) = connections.get_mut(&self.serial).ok_or_else(closed)?;
+            work(&mut Reader {
+                db,
+                shared: &self.shared,
+            })
+        })
+    }
+
     fn submit(&self, job: Job, wait: Wait) -> Result<(), StoreError> {
         let queue = self
             .jobs

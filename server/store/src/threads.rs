@@ -40,6 +40,9 @@ pub(crate) enum Job {
 /// With no commit for this long the log is folded away while nobody waits.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Times `checkpoint_bytes` after which the writer itself folds the log; commits wait meanwhile, so that this is rare.
+const LOG_CHECKPOINTS_MAX: u64 = 4;
+
 /// Starts a named thread.
 pub(crate) fn spawn(
     name: &str,
@@ -58,7 +61,7 @@ pub(crate) fn write(
     jobs: &Receiver<Job>,
     checkpoints: Option<&SyncSender<()>>,
 ) {
-    let mut log_bytes = 0;
+    let (mut log_bytes, mut unfolded_bytes) = (0, 0);
     loop {
         let first = match jobs.recv_timeout(IDLE) {
             Ok(job) => job,
@@ -84,6 +87,9 @@ pub(crate) fn write(
                 Err(_) => break,
             }
         }
+        if task.is_none() && !commits.is_empty() {
+            task = gather(shared, jobs, &mut commits);
+        }
         shared.counters.queue_commits.fetch_sub(
             (commits.len() + usize::from(task.is_some())) as u64,
             Ordering::Relaxed,
@@ -99,14 +105,42 @@ pub(crate) fn write(
             log_bytes += GROUP_PAGES * PAGE_BYTES;
         }
         if log_bytes > shared.options.checkpoint_bytes {
+            unfolded_bytes += log_bytes;
             log_bytes = 0;
             ask(checkpoints);
+        }
+        if unfolded_bytes > LOG_CHECKPOINTS_MAX * shared.options.checkpoint_bytes
+            && checkpoints.is_some()
+        {
+            // While groups follow each other, the other thread folds but never to the end, and the log only grows.
+            // Here nothing is written meanwhile: the next group begins the log anew.
+            unfolded_bytes = 0;
+            let _ = db.batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
     }
     if db.engine() == Engine::Sqlite {
         // Whatever stays in the log is found there at the next start.
         let _ = db.batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
+}
+
+/// Waits for more commits where groups are wanted large; a task ends the wait and is answered.
+fn gather(shared: &Shared, jobs: &Receiver<Job>, commits: &mut Vec<Waiting>) -> Option<Task> {
+    let count = |commits: &[Waiting]| -> usize {
+        commits.iter().map(|(commit, _)| commit.changes.len()).sum()
+    };
+    let mut changes = count(commits);
+    while changes < shared.options.group_changes_min {
+        match jobs.recv_timeout(crate::StoreOptions::GROUP_IDLE_MAX) {
+            Ok(Job::Commit(commit, answer)) => {
+                changes += commit.changes.len();
+                commits.push((commit, answer));
+            }
+            Ok(Job::Task(work)) => return Some(work),
+            Err(_) => break,
+        }
+    }
+    None
 }
 
 type Waiting = (
@@ -140,12 +174,15 @@ fn reconnect_if_needed(db: &mut Db, shared: &Shared) {
 /// Pages of the log a group takes beside its commits.
 const GROUP_PAGES: u64 = 8;
 
+/// Pages of the log a change takes, measured with groups of some hundred.
+const CHANGE_PAGES: u64 = 6;
+
 fn estimated_log_bytes(waiting: &[Waiting]) -> u64 {
     let changes: usize = waiting
         .iter()
         .map(|(commit, _)| commit.changes.len() + commit.audit.len())
         .sum();
-    (GROUP_PAGES + changes as u64) * PAGE_BYTES
+    (GROUP_PAGES + CHANGE_PAGES * changes as u64) * PAGE_BYTES
 }
 
 fn ask(checkpoints: Option<&SyncSender<()>>) {

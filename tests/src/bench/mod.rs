@@ -3,6 +3,7 @@
 pub mod creates;
 pub mod import;
 pub mod limits;
+pub mod messages;
 pub mod searches;
 
 use std::io;

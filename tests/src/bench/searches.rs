@@ -10,16 +10,11 @@ use crate::synthetic::{self, Random};
 
 const CONNECTIONS: usize = 8;
 
-/// Measures reads with and without cache, then the searches.
+/// Measures reads with and without cache.
 ///
 /// # Errors
 /// When the server does not start or a connection breaks.
-pub fn measure(
-    scale: &Scale,
-    folder: &Path,
-    limits: &Limits,
-    report: &mut Report,
-) -> io::Result<()> {
+pub fn reads(scale: &Scale, folder: &Path, limits: &Limits, report: &mut Report) -> io::Result<()> {
     let database = folder.join("stoker.db");
     let read = |number: u64| {
         let patient = Random::new(number).below(scale.patients);
@@ -36,15 +31,34 @@ pub fn measure(
     process.terminate()?;
 
     let (mut process, address) = start_stoker(&database, &[])?;
-    let id = process.id();
-    let cached = steady(address, id, scale, &read)?;
+    let cached = steady(address, process.id(), scale, &read)?;
     report.add(
         "read Patient, cached",
         &cached,
         Some((limits.constant.0, "constant")),
         Some(1.25),
     );
-    for (name, make) in searches(scale) {
+    process.terminate()?;
+    Ok(())
+}
+
+/// Measures the searches whose name has `part` in it.
+///
+/// # Errors
+/// When the server does not start or a connection breaks.
+pub fn measure(
+    scale: &Scale,
+    folder: &Path,
+    limits: &Limits,
+    report: &mut Report,
+    part: &str,
+) -> io::Result<()> {
+    let (mut process, address) = start_stoker(&folder.join("stoker.db"), &[])?;
+    let id = process.id();
+    for (name, make) in searches(scale)
+        .into_iter()
+        .filter(|(name, _)| name.contains(part))
+    {
         let measured = steady(address, id, scale, make.as_ref())?;
         report.add(
             name,

@@ -3,7 +3,9 @@
 //! Spec: <https://hl7.org/fhir/R4/downloads.html>. Leaves out downloading: unpack the npm package yourself and pass
 //! its root with `--source`, so that the build never reaches for the network.
 
+mod artifacts;
 mod codes;
+mod invariants;
 mod search;
 mod second_source;
 mod source;
@@ -99,6 +101,9 @@ fn generate(root: &Path) -> Result<Vec<Table>, String> {
         search::search_param_table(&source, &resource_types)?,
         search::compartment_table(&source),
         codes::code_table(&source),
+        invariants::invariant_table(&source),
+        artifacts::profile_table(&source),
+        artifacts::terminology_table(&source),
     ];
     let checksums = tables
         .iter()

@@ -10,8 +10,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Definition files read, relative to the package's `dist/fhir/r4`.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
+    "conceptmaps.json",
     "dataelements.json",
+    "profiles-others.json",
     "profiles-resources.json",
     "profiles-types.json",
     "search-parameters.json",

@@ -202,13 +202,15 @@ fn value_regex(definition: &Value) -> String {
         .unwrap_or_default()
 }
 
-fn resource_definitions(source: &Source) -> impl Iterator<Item = &Value> {
+/// The definitions of the resource types.
+pub fn resource_definitions(source: &Source) -> impl Iterator<Item = &Value> {
     source
         .resources(RESOURCES, "StructureDefinition")
         .filter(|definition| definition["kind"] == "resource")
 }
 
-fn data_type_definitions(source: &Source) -> impl Iterator<Item = &Value> {
+/// The definitions of the data types, profiles on them left out.
+pub fn data_type_definitions(source: &Source) -> impl Iterator<Item = &Value> {
     source
         .resources(TYPES, "StructureDefinition")
         .filter(|definition| definition["derivation"] != "constraint")

@@ -4,7 +4,7 @@
 //! licence written that way is not accepted.
 
 /// Licences a product may be shipped with.
-const ACCEPTED: [&str; 13] = [
+const ACCEPTED: [&str; 14] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -16,6 +16,8 @@ const ACCEPTED: [&str; 13] = [
     "MIT",
     "MIT-0",
     "Unicode-3.0",
+    // Data only: the certificate roots of browsers.
+    "CDLA-Permissive-2.0",
     "Unlicense",
     "Zlib",
 ];

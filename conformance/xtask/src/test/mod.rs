@@ -2,6 +2,8 @@
 //!
 //! Leaves out benchmarks and security advisories.
 
+mod clients;
+mod mosquitto;
 mod postgres;
 
 use std::process::Command;
@@ -44,6 +46,12 @@ pub fn run() -> Result<(), String> {
             None
         }
     };
+    let mosquitto = mosquitto::find_or_install();
+    if let Err(reason) = &mosquitto {
+        summary
+            .not_run
+            .push(format!("tests against an MQTT broker: {reason}"));
+    }
     summary.step("fmt --check", || {
         cargo_step(cargo().args(["fmt", "--all", "--check"]))
     });
@@ -79,8 +87,22 @@ pub fn run() -> Result<(), String> {
         if let Some(folder) = &postgres {
             command.env(POSTGRES_VARIABLE, folder);
         }
+        if mosquitto.is_err() {
+            command.env("STOKER_TEST_SKIP_MOSQUITTO", "1");
+        }
         cargo_step(&mut command)
     });
+    summary.independent_clients();
+    summary.finish()
+}
+
+/// Only the checks by independent clients, on the server built before.
+///
+/// # Errors
+/// When one failed.
+pub fn run_clients() -> Result<(), String> {
+    let mut summary = Summary::default();
+    summary.independent_clients();
     summary.finish()
 }
 
@@ -98,6 +120,22 @@ impl Summary {
                 self.lines.push(format!("FAILED   {name} ({seconds} s)"));
             }
         }
+    }
+
+    fn independent_clients(&mut self) {
+        let mut clients = match clients::install() {
+            Ok(clients) => clients,
+            Err(reason) => {
+                let line = format!("independent clients (python3 with venv, PyPI): {reason}");
+                self.not_run.push(line);
+                return;
+            }
+        };
+        if let Err(reason) = clients.install_node() {
+            let line = format!("fhir-kit-client and fhirpath.js (node, npm): {reason}");
+            self.not_run.push(line);
+        }
+        self.step("independent clients", || clients.check());
     }
 
     fn finish(&self) -> Result<(), String> {

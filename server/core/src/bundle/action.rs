@@ -41,6 +41,15 @@ pub enum Action {
         /// `ifMatch`
         if_match: Option<Tags>,
     },
+    /// PATCH `Type?condition`; the resource is a Binary or Parameters.
+    ConditionalPatch {
+        /// The type.
+        resource_type: ResourceTypeId,
+        /// The condition, decoded.
+        condition: Vec<(String, String)>,
+        /// `ifMatch`
+        if_match: Option<Tags>,
+    },
     /// DELETE `Type/id`.
     Delete {
         /// Which.
@@ -76,7 +85,10 @@ impl Action {
         match self {
             Action::Delete { .. } | Action::ConditionalDelete { .. } => 0,
             Action::Create { .. } => 1,
-            Action::Update { .. } | Action::ConditionalUpdate { .. } | Action::Patch { .. } => 2,
+            Action::Update { .. }
+            | Action::ConditionalUpdate { .. }
+            | Action::Patch { .. }
+            | Action::ConditionalPatch { .. } => 2,
             Action::Get { .. } | Action::Refused(_) => 3,
         }
     }
@@ -89,14 +101,31 @@ impl Action {
             | Action::ConditionalUpdate { key, .. }
             | Action::Patch { key, .. }
             | Action::Delete { key, .. } => Some(key),
-            Action::ConditionalDelete { .. } | Action::Get { .. } | Action::Refused(_) => None,
+            Action::ConditionalDelete { .. }
+            | Action::ConditionalPatch { .. }
+            | Action::Get { .. }
+            | Action::Refused(_) => None,
         }
     }
 
-    pub(super) fn key_mut(&mut self) -> Option<&mut ResourceKey> {
+    /// The condition found this resource: the action is about it from now on.
+    pub(super) fn resolve(&mut self, found: ResourceKey) {
         match self {
-            Action::Create { key, .. } | Action::ConditionalUpdate { key, .. } => Some(key),
-            _ => None,
+            Action::Create { key, .. } | Action::ConditionalUpdate { key, .. } => *key = found,
+            Action::ConditionalDelete { .. } => {
+                *self = Action::Delete {
+                    key: found,
+                    if_match: None,
+                };
+            }
+            Action::ConditionalPatch { if_match, .. } => {
+                let if_match = if_match.take();
+                *self = Action::Patch {
+                    key: found,
+                    if_match,
+                };
+            }
+            _ => {}
         }
     }
 
@@ -113,6 +142,11 @@ impl Action {
             Action::ConditionalDelete {
                 resource_type,
                 condition,
+            }
+            | Action::ConditionalPatch {
+                resource_type,
+                condition,
+                ..
             } => Some((*resource_type, condition)),
             _ => None,
         }

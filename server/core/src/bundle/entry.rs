@@ -297,17 +297,20 @@ impl Reader<'_, '_> {
     }
 
     fn patch(&self, url: &str) -> Result<Action, Problem> {
-        let Target::Instance(key) = self.target(url)? else {
-            return self.refuse(
-                "request.url",
-                "PATCH needs `Type/id`; conditional patch is not supported yet",
-            );
+        let if_match = self.if_match()?;
+        let action = match self.target(url)? {
+            Target::Instance(key) => Action::Patch { key, if_match },
+            Target::Condition(resource_type, condition) => Action::ConditionalPatch {
+                resource_type,
+                condition,
+                if_match,
+            },
+            Target::Type(_) => {
+                return self.refuse("request.url", "PATCH needs `Type/id` or `Type?condition`");
+            }
         };
         match self.resource.and_then(resource_type_name).as_deref() {
-            Some("Binary" | "Parameters") => Ok(Action::Patch {
-                key,
-                if_match: self.if_match()?,
-            }),
+            Some("Binary" | "Parameters") => Ok(action),
             _ => self.refuse(
                 "resource",
                 "a patch is a Binary (JSON Patch) or Parameters (FHIRPath Patch)",

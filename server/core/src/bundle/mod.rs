@@ -1,8 +1,8 @@
 //! Transactions and batches: from a Bundle to a plan of what to do, in which order, with which ids.
 //!
 //! Spec: <https://hl7.org/fhir/R4/http.html#transaction>, <https://hl7.org/fhir/R4/bundle.html#references>. Pure: what needs a database
-//! (conditions, conditional references) is listed for the caller, who tells the answers back. Left out: operations and
-//! searches by POST inside a Bundle, conditional patch.
+//! (conditions, conditional references) is listed for the caller, who tells the answers back. Left out: operations by POST
+//! inside a Bundle.
 
 mod action;
 mod entry;
@@ -221,12 +221,8 @@ impl<'a> Plan<'a> {
     /// The condition of a conditional create or update found this resource: it takes the place of the new one, in
     /// references, too. Call [`Self::refuse_duplicates`] when all are resolved.
     pub fn resolve_entry(&mut self, index: usize, found: ResourceKey) {
-        if let Some(key) = self
-            .entries
-            .get_mut(index)
-            .and_then(|entry| entry.action.key_mut())
-        {
-            *key = found;
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.action.resolve(found);
         }
     }
 

@@ -41,6 +41,13 @@ pub fn convert(number: &str, from: &str, to: &str) -> Option<(String, String)> {
     Some((low.to_string(), high.to_string()))
 }
 
+/// Whether a text is a UCUM unit.
+pub fn is_unit(code: &str) -> bool {
+    !code.is_empty()
+        && code.len() <= CODE_BYTES_MAX
+        && octofhir_ucum::get_canonical_units(code).is_ok()
+}
+
 /// A unit as a multiple of base units from a zero of its own.
 fn unit(code: &str) -> Option<CanonicalUnit> {
     if code.is_empty() || code.len() > CODE_BYTES_MAX {

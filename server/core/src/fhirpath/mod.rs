@@ -12,6 +12,8 @@ pub mod eval;
 mod lexer;
 mod parser;
 #[cfg(test)]
+mod suite;
+#[cfg(test)]
 mod tests;
 
 pub use ast::{Expression, Literal, Operator, TypeName};

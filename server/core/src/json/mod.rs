@@ -11,10 +11,12 @@
 
 mod document;
 mod error;
+mod pretty;
 mod value;
 
 pub use document::{Document, Items, Kind, Members, ValueRef};
 pub use error::{JsonError, JsonErrorKind};
+pub use pretty::pretty;
 pub use value::{Map, Number, Value, write_string};
 
 /// Deepest nesting of objects and arrays accepted, in levels. FHIR data stays under 40; a bound keeps hostile

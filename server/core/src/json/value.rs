@@ -298,6 +298,13 @@ impl From<Map> for Value {
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
+    // Looked at without leaving early, which the compiler turns into few instructions for many bytes.
+    let is_plain = |b: &u8| (*b >= 0x20) & (*b != b'"') & (*b != b'\\');
+    if bytes.iter().fold(true, |all, b| all & is_plain(b)) {
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return;
+    }
     let mut done = 0;
     for (i, b) in bytes.iter().enumerate() {
         let escape: &[u8] = match b {

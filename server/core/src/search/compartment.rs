@@ -36,6 +36,27 @@ pub fn members(owner: &ResourceKey, resource_type: ResourceTypeId) -> Predicate 
     any(conditions)
 }
 
+/// Which resources of a type are in the compartment of some resource of `owner_type`.
+pub fn members_of_any(owner_type: &str, resource_type: ResourceTypeId) -> Predicate {
+    let definitions = Definitions::r4();
+    if owner_type == resource_type.name() {
+        return Predicate::Everything;
+    }
+    let Some(owner) = definitions.resource_type(owner_type) else {
+        return Predicate::Nothing;
+    };
+    let params = definitions.compartment_params(owner_type, resource_type);
+    let conditions = params
+        .iter()
+        .filter(|code| **code != THE_RESOURCE_ITSELF)
+        .filter_map(|code| definitions.search_param(resource_type, code))
+        .map(|param| Predicate::Value {
+            param: param.id,
+            test: ValueTest::Reference(ReferenceTest::OfType(owner)),
+        });
+    any(conditions.collect())
+}
+
 /// The search `Patient/1/Observation`: what `predicate` finds inside the compartment of `owner`.
 ///
 /// # Errors

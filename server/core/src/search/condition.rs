@@ -1,11 +1,13 @@
 //! One parameter of a search, with its modifier, chain or `_has`, made into a condition.
 //!
 //! Spec: <https://hl7.org/fhir/R4/search.html#modifiers>, <https://hl7.org/fhir/R4/search.html#chaining>,
-//! <https://hl7.org/fhir/R4/search.html#has>. Left out: hierarchies of codes and of resources (`:above`, `:below` on
-//! tokens and references, `:in`, `:not-in`), refused by name.
+//! <https://hl7.org/fhir/R4/search.html#has>.
+
+mod special;
 
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 
+use super::hierarchy::Way;
 use super::path;
 use super::predicate::{Predicate, ValueTest};
 use super::query::Context;
@@ -53,15 +55,15 @@ impl<'a> Builder<'a> {
         value: &str,
         depth: usize,
     ) -> Result<Predicate, Problem> {
-        if depth > self.context.limits.chain_depth_max {
-            let limit = self.context.limits.chain_depth_max;
-            return Err(Problem::new(
-                ErrorKind::TOO_COSTLY,
-                format!("a chain has more than {limit} links"),
-            ));
-        }
+        self.check_depth(depth)?;
         if let Some(rest) = key.strip_prefix("_has:") {
             return self.has(resource_type, rest, value, depth);
+        }
+        match key {
+            "_filter" => return self.filter(resource_type, value),
+            "_list" => return self.list(value),
+            "_text" | "_content" => return self.words(resource_type, key, value),
+            _ => {}
         }
         let (head, rest) = key
             .split_once('.')
@@ -69,14 +71,37 @@ impl<'a> Builder<'a> {
         let (code, modifier) = head
             .split_once(':')
             .map_or((head, None), |(code, modifier)| (code, Some(modifier)));
-        let param = supported::parameter(resource_type, code)?;
+        let param = self.parameter(resource_type, code)?;
         match rest {
             Some(rest) => self.chain(param, modifier, rest, value, depth),
             None => self.plain(param, modifier, value),
         }
     }
 
-    fn count(&mut self, more: usize) -> Result<(), Problem> {
+    /// A parameter of a type, official or added.
+    pub(super) fn parameter(
+        &self,
+        resource_type: ResourceTypeId,
+        code: &str,
+    ) -> Result<&'static SearchParam, Problem> {
+        match self.context.custom.get(resource_type, code) {
+            Some(param) => Ok(param),
+            None => supported::parameter(resource_type, code),
+        }
+    }
+
+    pub(super) fn check_depth(&self, depth: usize) -> Result<(), Problem> {
+        let limit = self.context.limits.chain_depth_max;
+        if depth <= limit {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ErrorKind::TOO_COSTLY,
+            format!("a chain has more than {limit} links"),
+        ))
+    }
+
+    pub(super) fn count(&mut self, more: usize) -> Result<(), Problem> {
         self.conditions = self.conditions.saturating_add(more);
         if self.conditions <= self.context.limits.conditions_max {
             return Ok(());
@@ -100,7 +125,11 @@ impl<'a> Builder<'a> {
         let (type_name, rest) = rest.split_once(':').ok_or_else(form)?;
         let (code, inner) = rest.split_once(':').ok_or_else(form)?;
         let source = resource_type_named(type_name)?;
-        let param = reference_parameter(source, code)?;
+        let custom = self.context.custom.get(source, code);
+        let param = match custom.filter(|param| param.kind == ParamType::Reference) {
+            Some(param) => param,
+            None => reference_parameter(source, code)?,
+        };
         if !path::targets(param).contains(&target) {
             let text = format!(
                 "`{}.{code}` never refers to `{}`",
@@ -167,8 +196,28 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The types a chain goes on with: the one named, or all that the parameter leads to.
+    pub(super) fn chain_targets(
+        &self,
+        param: &'static SearchParam,
+        type_name: Option<&str>,
+    ) -> Result<Vec<ResourceTypeId>, Problem> {
+        if param.kind != ParamType::Reference {
+            let text = format!(
+                "`{}` is a {} parameter; only references can be chained",
+                param.code,
+                param.kind.code()
+            );
+            return Err(Problem::new(ErrorKind::UNKNOWN_PARAMETER, text).at(param.code));
+        }
+        match type_name {
+            Some(name) => Ok(vec![target_named(param, name)?]),
+            None => Ok(path::targets(param)),
+        }
+    }
+
     /// A parameter of the type itself.
-    fn plain(
+    pub(super) fn plain(
         &mut self,
         param: &'static SearchParam,
         modifier: Option<&str>,
@@ -179,6 +228,16 @@ impl<'a> Builder<'a> {
             return missing(param, value);
         }
         let modifier = modifier.map_or(Ok(Modifier::Plain), |name| modifier_named(param, name))?;
+        self.values(param, modifier, value)
+    }
+
+    /// The values of a parameter, separated by commas.
+    pub(super) fn values(
+        &mut self,
+        param: &'static SearchParam,
+        modifier: Modifier,
+        value: &str,
+    ) -> Result<Predicate, Problem> {
         let alternatives = split(value, ',');
         if alternatives.len() > self.context.limits.alternatives_max {
             let limit = self.context.limits.alternatives_max;
@@ -186,8 +245,15 @@ impl<'a> Builder<'a> {
             return Err(Problem::new(ErrorKind::TOO_COSTLY, text).at(param.code));
         }
         self.count(alternatives.len())?;
+        let way = match modifier {
+            Modifier::Above => Some(Way::Above),
+            Modifier::Below => Some(Way::Below),
+            _ => None,
+        };
         let found = if param.code == "_id" {
             ids(param, modifier, &alternatives)?
+        } else if let (Some(way), ParamType::Reference) = (way, param.kind) {
+            self.relatives(param, way, &alternatives)?
         } else {
             let mut conditions = Vec::with_capacity(alternatives.len());
             for text in alternatives {
@@ -204,7 +270,7 @@ impl<'a> Builder<'a> {
             }
             any(conditions)
         };
-        Ok(if modifier == Modifier::Not {
+        Ok(if matches!(modifier, Modifier::Not | Modifier::NotIn) {
             Predicate::Not(Box::new(found))
         } else {
             found
@@ -272,9 +338,14 @@ fn missing(param: &SearchParam, value: &str) -> Result<Predicate, Problem> {
     })
 }
 
-fn modifier_named(param: &SearchParam, name: &str) -> Result<Modifier, Problem> {
+fn modifier_named(param: &'static SearchParam, name: &str) -> Result<Modifier, Problem> {
     let row = type_row(param.kind);
-    if let Some((_, modifier)) = row.modifiers.iter().find(|(known, _)| *known == name) {
+    let is_offered = supported::modifier_names(param).contains(&name);
+    if let Some((_, modifier)) = row
+        .modifiers
+        .iter()
+        .find(|(known, _)| *known == name && is_offered)
+    {
         return Ok(*modifier);
     }
     if param.kind == ParamType::Reference && Definitions::r4().resource_type(name).is_some() {

@@ -1,7 +1,7 @@
 //! Whether one resource in memory matches: the meaning of every test, written plainly.
 //!
 //! Spec: <https://hl7.org/fhir/R4/search.html>. Storage answers the same question from its indexes and is compared with this.
-//! Left out: conversion between units, which needs a unit table; `SystemCode` compares in the unit as asked.
+//! Left out: words of texts, which entries do not hold; conversion between units, which needs a unit table; `SystemCode` compares in the unit as asked.
 
 use conformance::{ParamId, ResourceTypeId};
 
@@ -80,6 +80,8 @@ pub fn matches(predicate: &Predicate, candidate: &Candidate<'_>, related: &dyn R
         Predicate::Composite { param, tests } => {
             values(param).any(|value| composite_passes(tests, value))
         }
+        // A candidate is its entries; its text is not among them.
+        Predicate::Words { .. } => false,
         Predicate::Present(param) => values(param).next().is_some(),
         Predicate::Chain {
             param,
@@ -118,6 +120,8 @@ pub fn value_passes(test: &ValueTest, value: &IndexValue<'_>) -> bool {
             StringTest::StartsWith(text) => normal.starts_with(text.as_str()),
             StringTest::Contains(text) => normal.contains(text.as_str()),
             StringTest::Exact(text) => exact.as_ref() == text,
+            StringTest::Equals(text) => normal == text,
+            StringTest::EndsWith(text) => normal.ends_with(text.as_str()),
         },
         (ValueTest::Date(test), IndexValue::Date { start, end }) => date(test, *start, *end),
         (ValueTest::Number(test), IndexValue::Number { low, high }) => range(test, low, high),

@@ -38,6 +38,13 @@ pub enum Predicate {
         /// One test for each component.
         tests: Vec<ValueTest>,
     },
+    /// The text of the resource has words (`_text`, `_content`).
+    Words {
+        /// Which text.
+        place: TextPlace,
+        /// Alternatives; of each, all words must be there. Normalised.
+        any_of: Vec<Vec<String>>,
+    },
     /// The parameter has at least one value (`:missing=false`).
     Present(ParamId),
     /// A reference of this resource leads to a resource of `target` that matches `inner` (chaining).
@@ -58,6 +65,33 @@ pub enum Predicate {
         /// What the referring resource must match, in terms of its own type.
         inner: Box<Predicate>,
     },
+}
+
+/// A text of a resource that is searched by words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextPlace {
+    /// The narrative.
+    Narrative,
+    /// All texts of the resource, the narrative as well.
+    Content,
+}
+
+impl Predicate {
+    /// The types whose text is searched by words, this being about resources of `resource_type`.
+    pub fn types_with_words(&self, resource_type: ResourceTypeId, found: &mut Vec<ResourceTypeId>) {
+        match self {
+            Self::Words { .. } if !found.contains(&resource_type) => found.push(resource_type),
+            Self::And(parts) | Self::Or(parts) => {
+                for part in parts {
+                    part.types_with_words(resource_type, found);
+                }
+            }
+            Self::Not(inner) => inner.types_with_words(resource_type, found),
+            Self::Chain { target, inner, .. } => inner.types_with_words(*target, found),
+            Self::Has { source, inner, .. } => inner.types_with_words(*source, found),
+            _ => {}
+        }
+    }
 }
 
 /// A test of one value.
@@ -121,6 +155,10 @@ pub enum StringTest {
     Contains(String),
     /// The value as in the data.
     Exact(String),
+    /// Normalised value equals this normalised text.
+    Equals(String),
+    /// Normalised value ends with this normalised text.
+    EndsWith(String),
 }
 
 /// A test of a half-open range `[start, end)` of microseconds against the value's own range.

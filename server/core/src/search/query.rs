@@ -5,7 +5,9 @@
 
 use conformance::{Definitions, ResourceTypeId};
 
+use super::codes::Codes;
 use super::condition::{Builder, all, resource_type_named};
+use super::custom::CustomParams;
 use super::include::{self, Include, IncludeWay};
 use super::limits::Limits;
 use super::predicate::{Predicate, SortKeySpec};
@@ -16,7 +18,7 @@ use crate::ids::Instant;
 use crate::issue::{ErrorKind, Issue, Problem, Severity};
 
 /// What a search needs to know besides its parameters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// This server's own base urls, such as `https://example.org/fhir`; references below them are local.
     pub base_urls: &'a [&'a str],
@@ -26,6 +28,19 @@ pub struct Context<'a> {
     pub zone: Zone,
     /// What may be asked for at most.
     pub limits: Limits,
+    /// What is known of value sets and code systems.
+    pub codes: &'a dyn Codes,
+    /// Search parameters beyond the official ones.
+    pub custom: &'a CustomParams,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("base_urls", &self.base_urls)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What happens to a parameter that is not understood. <https://hl7.org/fhir/R4/search.html#errors>
@@ -169,9 +184,20 @@ pub fn parse_system(
     }
     types.sort();
     types.dedup();
+    let of_type = |resource_type: ResourceTypeId| {
+        let rest = rest.iter().filter(|(key, value)| {
+            let source = value
+                .split(':')
+                .next()
+                .and_then(|name| Definitions::r4().resource_type(name));
+            // An include starts at one type; the others of the search have nothing to do with it.
+            key != "_include" || source.is_none_or(|s| s == resource_type || !types.contains(&s))
+        });
+        rest.cloned().collect::<Vec<_>>()
+    };
     types
-        .into_iter()
-        .map(|resource_type| parse(resource_type, &rest, handling, context))
+        .iter()
+        .map(|resource_type| parse(*resource_type, &of_type(*resource_type), handling, context))
         .collect()
 }
 

@@ -4,20 +4,34 @@
 
 use conformance::{Definitions, ParamType, ResourceTypeId, SearchParam};
 
+use super::hierarchy;
 use super::path;
 use super::text::shown;
 use super::value::{PREFIXES, type_row};
 use crate::issue::{ErrorKind, Problem};
 
 /// Parameters the specification has and this server refuses, with the reason.
-pub const REFUSED: [(&str, &str); 6] = [
-    ("_text", "full text search is not supported yet"),
-    ("_content", "full text search is not supported yet"),
-    ("_filter", "filter expressions are not supported yet"),
-    ("_list", "searching members of a list is not supported yet"),
-    ("_query", "named queries are not supported yet"),
+pub const REFUSED: [(&str, &str); 2] = [
+    ("_query", "this server defines no named queries"),
     ("_type", "it belongs to a search of the whole system"),
 ];
+
+/// Parameters that select resources of every type without being defined by an expression: code, type, definition.
+pub const SPECIAL: [(&str, &str, &str); 2] = [
+    (
+        "_filter",
+        "special",
+        "http://hl7.org/fhir/SearchParameter/filter",
+    ),
+    (
+        "_list",
+        "special",
+        "http://hl7.org/fhir/SearchParameter/list",
+    ),
+];
+
+/// Parameters that search by words, where the type has them.
+pub const WORDS: [&str; 2] = ["_content", "_text"];
 
 /// Parameters that shape the result instead of selecting resources.
 pub const RESULT_PARAMETERS: [&str; 11] = [
@@ -57,13 +71,18 @@ pub fn parameters(resource_type: ResourceTypeId) -> Vec<SupportedParam> {
 }
 
 /// Modifiers of a parameter that work.
-pub fn modifier_names(param: &SearchParam) -> Vec<&'static str> {
+pub fn modifier_names(param: &'static SearchParam) -> Vec<&'static str> {
     let row = type_row(param.kind);
     let own = row
         .modifiers
         .iter()
         .map(|(name, _)| *name)
-        .filter(|name| param.code != "_id" || *name == "not");
+        .filter(|name| param.code != "_id" || *name == "not")
+        .filter(|name| {
+            param.kind != ParamType::Reference
+                || !matches!(*name, "above" | "below")
+                || hierarchy::is_hierarchical(param)
+        });
     let types = param
         .targets
         .iter()
@@ -118,7 +137,7 @@ pub fn parameter(
     }
 }
 
-fn unknown(resource_type: ResourceTypeId, code: &str) -> Problem {
+pub(super) fn unknown(resource_type: ResourceTypeId, code: &str) -> Problem {
     let names: Vec<&str> = working(resource_type).map(|param| param.code).collect();
     let code = shown(code);
     let text = format!(

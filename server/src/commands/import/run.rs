@@ -11,6 +11,7 @@ use fhir_core::body::resource_type_name;
 use fhir_core::ids::{ResourceId, ResourceKey};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, ValueRef};
+use fhir_store::StoreOptions;
 use indicatif::ProgressBar;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -32,8 +33,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Longest NDJSON line, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// Pieces in work for each core: one computes while another waits for its commit.
-const PIECES_PER_CORE: usize = 3;
+/// Pieces in work: as many as the store gathers into one group, and as many again that are worked out meanwhile.
+const PIECES: usize = 2 * StoreOptions::LOAD_CHANGES / CHUNK_RESOURCES;
 
 /// Rounds for Bundles that refer to resources of other Bundles: each must bring at least one further.
 const ROUNDS_MAX: usize = 16;
@@ -124,8 +125,7 @@ impl Run {
     }
 
     async fn round(self: &Arc<Self>, sources: Vec<SourceFile>) {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let permits = Arc::new(Semaphore::new(cores * PIECES_PER_CORE));
+        let permits = Arc::new(Semaphore::new(PIECES));
         let mut tasks = JoinSet::new();
         for file in sources {
             match file.form {
@@ -359,7 +359,7 @@ impl Run {
         let result = loop {
             let drafts = puts.iter().map(|(_, put)| Draft {
                 key: put.key.clone(),
-                step: Step::Put(Arc::clone(&put.document)),
+                step: Step::PutChecked(Arc::clone(&put.document)),
                 need: put.need.clone(),
                 interaction: Interaction::Update,
             });

@@ -78,6 +78,10 @@ impl Compiler<'_> {
             Predicate::Not(inner) => self.node(t, inner, depth + 1)?.negated(),
             Predicate::Id(ids) => Node::Ids(ids.iter().map(|id| self.key(t, id)).collect()),
             Predicate::LastUpdated(test) => Node::Updated(test.clone()),
+            Predicate::Words { place, any_of } => Node::Words {
+                place: *place,
+                any_of: any_of.clone(),
+            },
             Predicate::Present(param) => self.present(*param),
             Predicate::Value { param, test } => self.value(t, *param, test)?,
             Predicate::Composite { param, tests } => self.composite(t, *param, tests)?,
@@ -141,7 +145,7 @@ impl Compiler<'_> {
         match self.catalog.param(param) {
             Some(plan) if plan.code == "_id" || plan.code == "_lastUpdated" => Node::True,
             Some(plan) => plan.bit.map_or(Node::False, Node::Present),
-            None => Node::Hash(vec![(i64::from(param.0) << 32, 0)]),
+            None => Node::Hash(vec![(i64::from(param.0) << 32, 0).into()]),
         }
     }
 
@@ -374,14 +378,21 @@ impl Compiler<'_> {
     }
 
     fn hashes(&self, param: u16, kinds: [Kind; 3], test: &TokenTest) -> Node {
-        let hash =
-            |kind, parts: &[&[u8]]| Node::Hash(vec![self.hasher.posting(kind, param, parts)]);
+        let hash = |kind, parts: &[&[u8]]| {
+            Node::Hash(vec![self.hasher.posting(kind, param, parts).into()])
+        };
+        let identifier = |system: &str, value: &str| {
+            let (system, value) = (system.as_bytes(), value.as_bytes());
+            Node::Hash(vec![
+                self.hasher.identifier(kinds, param, system, value).into(),
+            ])
+        };
         match test {
-            TokenTest::Code(value) => hash(kinds[1], &[value.as_bytes()]),
-            TokenTest::SystemCode(system, value) => {
-                hash(kinds[0], &[system.as_bytes(), value.as_bytes()])
+            TokenTest::Code(value) => {
+                Node::Hash(vec![self.hasher.value(kinds, param, value.as_bytes())])
             }
-            TokenTest::NoSystemCode(value) => hash(kinds[0], &[b"", value.as_bytes()]),
+            TokenTest::SystemCode(system, value) => identifier(system, value),
+            TokenTest::NoSystemCode(value) => identifier("", value),
             TokenTest::System(system) => hash(kinds[2], &[system.as_bytes()]),
             TokenTest::OfType {
                 system,
@@ -463,13 +474,11 @@ impl Compiler<'_> {
         let p = i64::from(param);
         let long = |test| Node::Text { p, test };
         Ok(match test {
-            UriTest::Exact(uri) if uri.len() > KEY_TEXT_BYTES_MAX => {
-                Node::Hash(vec![self.hasher.posting(
-                    Kind::Url,
-                    param,
-                    &[uri.as_bytes()],
-                )])
-            }
+            UriTest::Exact(uri) if uri.len() > KEY_TEXT_BYTES_MAX => Node::Hash(vec![
+                self.hasher
+                    .posting(Kind::Url, param, &[uri.as_bytes()])
+                    .into(),
+            ]),
             UriTest::Exact(uri) => {
                 let found = self.term(SYSTEM_URI, uri.as_bytes())?;
                 post(found.into_iter().map(|tid| p << 32 | tid).collect())
@@ -729,5 +738,7 @@ fn text_test(test: &StringTest) -> TextTest {
         StringTest::StartsWith(text) => TextTest::StartsWith(text.as_bytes().to_vec()),
         StringTest::Contains(text) => TextTest::Contains(text.as_bytes().to_vec()),
         StringTest::Exact(text) => TextTest::Exact(text.as_bytes().to_vec()),
+        StringTest::Equals(text) => TextTest::Equals(text.as_bytes().to_vec()),
+        StringTest::EndsWith(text) => TextTest::EndsWith(text.as_bytes().to_vec()),
     }
 }

@@ -6,8 +6,10 @@ use super::node::{FirstTest, Link, Node, PartTest, TermTest, TextTest, UnitTests
 use super::tests_of_values::{
     Columns, End, date_condition, date_ends, low_bounds, number_condition, number_ends,
 };
+use super::words;
 use crate::catalog::WIDE;
 use crate::db::Engine;
+use crate::hash::HashKey;
 use crate::index::{
     KEY_TEXT_BYTES_MAX, TAG_DATE, TAG_NUMBER, TAG_POSITION, TAG_QUANTITY, TAG_STRING, sortable,
     tagged,
@@ -32,6 +34,12 @@ const LOW_ONLY: Columns<'_> = Columns {
 const DATES: Columns<'_> = Columns {
     low: "x.lo",
     high: "x.hi",
+};
+
+/// In the clinical core the length is stored, not the end; see [`crate::index::CoreRow::length`].
+const CORE_DATES: Columns<'_> = Columns {
+    low: "x.lo",
+    high: "(x.lo + (x.len + 1000000))",
 };
 
 impl Emitter {
@@ -158,10 +166,10 @@ impl Emitter {
                 core_exists(out, r, 0);
                 out.push(" AND x.k = ")
                     .int(*any)
-                    .push(" AND x.hi > ")
+                    .push(" AND x.lo > ")
                     .int(i64::MIN)
                     .push(" AND ");
-                date_rows(out, &DATES, test);
+                date_rows(out, &CORE_DATES, test);
                 out.push(")");
             }
             Node::OutsideCore => {
@@ -172,7 +180,8 @@ impl Emitter {
                 source,
                 inner,
             } => self.has(out, r, *link, *source, inner),
-            Node::Terms { .. }
+            Node::Words { .. }
+            | Node::Terms { .. }
             | Node::RefType { .. }
             | Node::Composite { .. }
             | Node::Position { .. }
@@ -210,8 +219,11 @@ impl Emitter {
             | Node::CoreDate { .. }
             | Node::CoreSubjectType { .. }
             | Node::Has { .. } => false,
-            Node::Text { test, .. } => !matches!(test, TextTest::Contains(_)),
-            Node::Post(_)
+            Node::Text { test, .. } => {
+                !matches!(test, TextTest::Contains(_) | TextTest::EndsWith(_))
+            }
+            Node::Words { .. }
+            | Node::Post(_)
             | Node::Hash(_)
             | Node::Terms { .. }
             | Node::Ref { .. }
@@ -295,6 +307,7 @@ impl Emitter {
                     .push(" AND ");
                 self.text_rows(out, "x.norm", "x.exact", "x.whole", test);
             }
+            Node::Words { place, any_of } => words::rows(out, self.engine, *place, any_of),
             Node::Composite {
                 p,
                 first,
@@ -511,6 +524,30 @@ impl Emitter {
                 out.push_owned(format!(" AND coalesce({exact}, {whole}, {norm}) = "))
                     .bytes(text.clone());
             }
+            TextTest::Equals(text) if text.len() <= KEY_TEXT_BYTES_MAX => {
+                // The key ends the search in the index; a text of just this length has no `whole`.
+                out.push_owned(format!(" AND {norm} = "))
+                    .bytes(text.clone())
+                    .push_owned(format!(" AND {whole} IS NULL"));
+            }
+            TextTest::Equals(text) => {
+                let head = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
+                starts_with(out, norm, head);
+                out.push_owned(format!(" AND {whole} = "))
+                    .bytes(text.clone());
+            }
+            TextTest::EndsWith(text) => {
+                let column = format!("coalesce({whole}, {norm})");
+                let length = match self.engine {
+                    Engine::Sqlite => format!("length({column})"),
+                    Engine::Postgres => format!("length({column})::int"),
+                };
+                let size = text.len();
+                out.push_owned(format!(
+                    " AND {length} >= {size} AND substr({column}, {length} - {size} + 1) = "
+                ))
+                .bytes(text.clone());
+            }
             TextTest::WordStartsWith(text) => {
                 out.push(" AND ((1 = 1");
                 starts_with(out, &format!("coalesce({whole}, {norm})"), text);
@@ -657,6 +694,23 @@ impl Emitter {
                 starts_with_tag(out, low, TAG_STRING);
                 out.push(" AND ").push(high).push(" = ").bytes(text.clone());
             }
+            PartTest::Text(TextTest::Equals(text)) => {
+                let text = text.get(..KEY_TEXT_BYTES_MAX).unwrap_or(text);
+                out.push(low).push(" = ").bytes(tagged(TAG_STRING, text));
+            }
+            PartTest::Text(TextTest::EndsWith(text)) => {
+                starts_with_tag(out, low, TAG_STRING);
+                let length = match self.engine {
+                    Engine::Sqlite => format!("length({low})"),
+                    Engine::Postgres => format!("length({low})::int"),
+                };
+                // The tag is one byte before the text.
+                let size = text.len();
+                out.push_owned(format!(
+                    " AND {length} > {size} AND substr({low}, {length} - {size} + 1) = "
+                ))
+                .bytes(text.clone());
+            }
             PartTest::Text(
                 TextTest::Contains(text)
                 | TextTest::WordStartsWith(text)
@@ -726,14 +780,17 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-fn hash_condition(out: &mut Sql, keys: &[(i64, i64)]) {
+fn hash_condition(out: &mut Sql, keys: &[HashKey]) {
     out.push("(");
-    for (index, (k, c)) in keys.iter().enumerate() {
-        out.push(if index == 0 { "(x.k = " } else { " OR (x.k = " })
-            .int(*k)
-            .push(" AND x.c = ")
-            .int(*c)
-            .push(")");
+    for (index, key) in keys.iter().enumerate() {
+        out.push(if index == 0 { "(" } else { " OR (" });
+        if key.from == key.to {
+            out.push("x.k = ").int(key.from);
+        } else {
+            out.push("x.k >= ").int(key.from);
+            out.push(" AND x.k <= ").int(key.to);
+        }
+        out.push(" AND x.c = ").int(key.check).push(")");
     }
     out.push(")");
 }
@@ -778,7 +835,7 @@ pub(crate) fn rank(node: &Node) -> u32 {
         Node::Hash(_) => 1,
         Node::CoreSubject { .. } | Node::Ref { .. } => 2,
         Node::Composite { .. } => 3,
-        Node::Chain { .. } | Node::Text { .. } | Node::Position { .. } => 4,
+        Node::Chain { .. } | Node::Text { .. } | Node::Position { .. } | Node::Words { .. } => 4,
         Node::Or(nodes) => nodes.iter().map(rank).max().unwrap_or(9),
         Node::CoreOrPlain { core, plain } => rank(core).max(rank(plain)),
         Node::Post(_) | Node::CoreToken { .. } | Node::Terms { .. } => 6,

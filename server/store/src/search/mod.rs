@@ -8,6 +8,8 @@ mod node;
 mod order_term;
 mod plan;
 mod tests_of_values;
+mod words;
 
 pub(crate) use compile::Compiler;
-pub(crate) use plan::{COLUMNS, Searcher, live_matches};
+pub(crate) use cursor::Position;
+pub(crate) use plan::{COLUMNS, Found, Searcher, live_matches};

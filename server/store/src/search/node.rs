@@ -1,6 +1,8 @@
 //! A predicate whose parameters, terms and hashes are resolved: what the index is asked, nothing of FHIR left.
 
-use fhir_core::search::predicate::{DateTest, RangeTest};
+use fhir_core::search::predicate::{DateTest, RangeTest, TextPlace};
+
+use crate::hash::HashKey;
 
 /// The tree. Every leaf tests one row `r` of `res`.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,12 +15,17 @@ pub(crate) enum Node {
     /// `res.h` is one of these.
     Ids(Vec<i64>),
     Updated(DateTest),
+    /// Words of the resource's text: which text, and the alternatives.
+    Words {
+        place: TextPlace,
+        any_of: Vec<Vec<String>>,
+    },
     /// A bit of `res.present`.
     Present(u32),
     /// Postings of interned terms.
     Post(Vec<i64>),
     /// Postings of hashes, each with its check.
-    Hash(Vec<(i64, i64)>),
+    Hash(Vec<HashKey>),
     /// Postings of all terms that pass a test.
     Terms {
         param: u16,
@@ -123,6 +130,9 @@ pub(crate) enum TextTest {
     StartsWith(Vec<u8>),
     Contains(Vec<u8>),
     Exact(Vec<u8>),
+    /// The normalised text is this.
+    Equals(Vec<u8>),
+    EndsWith(Vec<u8>),
     /// Starts with this or has a word that does.
     WordStartsWith(Vec<u8>),
     /// This starts with the whole value.

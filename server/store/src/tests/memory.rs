@@ -41,6 +41,7 @@ pub(crate) fn matches(items: &[Item], item: &Item, predicate: &Predicate) -> boo
             }
             _ => false,
         }),
+        Predicate::Words { .. } => false,
         Predicate::Present(param) => values(item, *param).next().is_some(),
         Predicate::Chain {
             param,
@@ -101,6 +102,8 @@ fn passes(test: &ValueTest, value: &IndexValue<'_>) -> bool {
             StringTest::StartsWith(text) => normal.starts_with(text.as_str()),
             StringTest::Contains(text) => normal.contains(text.as_str()),
             StringTest::Exact(text) => exact == text,
+            StringTest::Equals(text) => normal == text,
+            StringTest::EndsWith(text) => normal.ends_with(text.as_str()),
         },
         (ValueTest::Date(test), IndexValue::Date { start, end }) => date(test, *start, *end),
         (ValueTest::Number(test), IndexValue::Number { low, high }) => number(test, low, high),

@@ -1,8 +1,12 @@
 //! The same tests for both engines.
 
+mod ehr;
 mod engine;
+mod feed_state;
+mod loading;
 mod memory;
 mod predicates;
+mod samples;
 mod suite;
 mod world;
 

@@ -12,8 +12,8 @@ use super::engine::TestDatabase;
 use super::world::{self, Random, body, key, param, type_of};
 use crate::{
     Action, AuditQuery, AuditRecord, Change, Commit, CommitError, ExpectVersion, Expectation,
-    HistoryQuery, HistoryScope, MessageFilter, MessageRecord, MessageState, Only, SearchQuery,
-    Store, StoreError, TotalMode,
+    FeedRow, HistoryQuery, HistoryScope, MessageFilter, MessageRecord, MessageState, Only,
+    SearchQuery, Store, StoreError, TotalMode,
 };
 
 both_engines! {
@@ -31,6 +31,10 @@ both_engines! {
     a_message_is_recorded_once => messages;
     /// Verifies: SRS-013
     audit_rows_come_with_their_change => audited;
+    /// Verifies: SRS-132, RC-132
+    a_message_without_control_id_is_never_a_repeat => messages_without_id;
+    /// Verifies: SRS-130, RC-130
+    feeds_outlive_the_process_with_their_audit => feeds;
     /// Verifies: SRS-002
     a_failing_commit_leaves_the_others_of_its_group => poisoned;
     /// Verifies: SRS-010, RC-015
@@ -440,6 +444,8 @@ async fn histories(database: Arc<TestDatabase>) {
                     scope: scope.clone(),
                     since,
                     until,
+                    at: None,
+                    order: crate::api::HistoryOrder::NewestFirst,
                     limit: 3,
                     after,
                     total: TotalMode::Accurate,
@@ -532,7 +538,89 @@ fn message(control_id: &str, raw: &'static [u8], made: Vec<ResourceKey>) -> Mess
         reason: None,
         issues_json: "[]".into(),
         made,
+        bookkeeping: crate::Bookkeeping::default(),
     }
+}
+
+async fn messages_without_id(database: Arc<TestDatabase>) {
+    let store = database.open().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let commit = Commit {
+            message: Some(message("", b"MSH|the same", Vec::new())),
+            ..Commit::default()
+        };
+        let receipt = store.commit(commit).await.unwrap().message.unwrap();
+        assert!(!receipt.repeat && !receipt.same_control_id_other_content);
+        ids.push(receipt.id);
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+async fn feeds(database: Arc<TestDatabase>) {
+    let audit = |action, detail: &str| AuditRecord {
+        agent: "admin".into(),
+        channel: "admin".into(),
+        action,
+        interaction: "feed",
+        entity: None,
+        detail: Some(detail.into()),
+        outcome: 0,
+    };
+    let row = |name: &str, settings: Option<&str>, paused| FeedRow {
+        name: name.into(),
+        settings: settings.map(str::to_owned),
+        paused,
+        changed_at: Instant(0),
+    };
+    let store = database.open().await;
+    for (feed, action) in [
+        (row("lab", Some("{}"), false), 'C'),
+        (row("adt", None, true), 'C'),
+        (row("lab", Some("{\"a\":1}"), true), 'U'),
+    ] {
+        let detail = feed.name.clone();
+        store.put_feed(feed, audit(action, &detail)).await.unwrap();
+    }
+    store.close().await;
+    let store = database.open().await;
+    let stored = store.feeds().await.unwrap();
+    let shown: Vec<_> = stored
+        .iter()
+        .map(|f| (f.name.as_str(), f.settings.as_deref(), f.paused))
+        .collect();
+    assert_eq!(
+        shown,
+        [("adt", None, true), ("lab", Some("{\"a\":1}"), true)]
+    );
+    assert!(stored.iter().all(|f| f.changed_at.0 > 0));
+    assert!(
+        store
+            .remove_feed("lab".into(), audit('D', "lab"))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .remove_feed("lab".into(), audit('D', "lab"))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.feeds().await.unwrap().len(), 1);
+    let query = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let actions: String = store
+        .audit_page(query)
+        .await
+        .unwrap()
+        .rows
+        .iter()
+        .rev()
+        .map(|row| row.action)
+        .collect();
+    assert_eq!(actions, "CCUD");
 }
 
 async fn messages(database: Arc<TestDatabase>) {
@@ -601,7 +689,7 @@ async fn messages(database: Arc<TestDatabase>) {
     let refused = MessageFilter {
         state: Some(MessageState::Refused),
         feed: Some("lab".into()),
-        before: None,
+        ..MessageFilter::default()
     };
     assert_eq!(list(refused).await, [other.id]);
     let older = MessageFilter {

@@ -524,9 +524,11 @@ fn string_test(random: &mut Random) -> StringTest {
     } else {
         (*random.pick(&WORDS)).to_owned()
     };
-    match random.below(3) {
+    match random.below(5) {
         0 => StringTest::StartsWith(text),
         1 => StringTest::Contains(text.chars().skip(1).collect()),
+        2 => StringTest::Equals(text),
+        3 => StringTest::EndsWith(text.chars().skip(1).collect()),
         _ => StringTest::Exact(if random.chance(50) {
             text
         } else {

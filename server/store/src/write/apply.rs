@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 
+use conformance::ResourceTypeId;
+use fhir_core::body::Body;
 use fhir_core::ids::{Instant, ResourceId, ResourceKey, VersionId};
+use fhir_core::json::Document;
 
 use super::insert;
 use super::job::{PreparedAction, PreparedChange, PreparedCommit};
 use super::message;
 use super::rows::{Pending, Resolver};
 use super::terms::NewTerms;
-use crate::api::{Committed, ExpectVersion, Expectation};
+use crate::api::{Committed, ExpectVersion, Expectation, Stored};
 use crate::audit::AuditRecord;
-use crate::body::FLAG_DELETED;
+use crate::body::{Class, FLAG_DELETED};
 use crate::db::{Db, Engine};
 use crate::error::{CommitError, StoreError};
+use crate::message::{MessageReceipt, MessageState};
+use crate::sample::{self, SampleFate, SampleWriter};
 use crate::search::live_matches;
 use crate::shared::Shared;
 use crate::sql::{Bind, Sql};
@@ -32,6 +37,8 @@ pub(crate) struct Current {
     version: i64,
     is_deleted: bool,
     key: Option<ResourceKey>,
+    /// The Observation of a sample, which becomes an ordinary resource when it changes.
+    of_sample: Option<Box<Stored>>,
 }
 
 /// A transaction in progress.
@@ -51,6 +58,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) audit: Vec<AuditValues>,
     /// The last number of the audit trail, once looked up.
     pub(crate) last_audit: Option<i64>,
+    pub(crate) samples: SampleWriter,
 }
 
 /// A new row of `res`.
@@ -67,6 +75,9 @@ impl Transaction<'_> {
             Some(message) => message::check(self.db, message)?,
             None => false,
         };
+        if let Some(page) = &commit.page {
+            crate::ehr::check(self.db, page)?;
+        }
         let mut currents = Vec::with_capacity(commit.changes.len());
         for (index, change) in commit.changes.iter().enumerate() {
             currents.push(self.check(index, change)?);
@@ -78,9 +89,13 @@ impl Transaction<'_> {
         for (change, current) in commit.changes.iter().zip(currents) {
             results.push(self.write(change, current)?);
         }
-        let at = results
-            .last()
-            .map_or_else(|| Instant(self.now.max(self.updated)), |(_, at)| *at);
+        if !commit.samples.is_empty() {
+            self.updated = self.now.max(self.updated + 1);
+        }
+        let at = match results.last() {
+            Some((_, at)) if commit.samples.is_empty() => *at,
+            _ => Instant(self.now.max(self.updated)),
+        };
         let version_of = |key: &ResourceKey| {
             let position = commit
                 .changes
@@ -101,6 +116,9 @@ impl Transaction<'_> {
                 &made,
             )?);
         }
+        if let Some(page) = &commit.page {
+            crate::ehr::apply(self.db, page, at)?;
+        }
         for record in &commit.audit {
             let version = record
                 .entity
@@ -108,10 +126,43 @@ impl Transaction<'_> {
                 .and_then(|(key, version)| version.or_else(|| version_of(key)));
             self.write_audit(record, version, at)?;
         }
+        let message = receipt.as_ref().map(|receipt| receipt.id);
+        let samples = self
+            .samples
+            .write(self.db, self.shared, &commit.samples, at, message)?;
+        if let Some(receipt) = &mut receipt {
+            self.tell_of_refused(receipt, &samples)?;
+        }
         Ok(Committed {
             results,
             message: receipt,
+            samples,
         })
+    }
+
+    /// A payload whose samples were not all taken needs a look, and its row says so.
+    fn tell_of_refused(
+        &mut self,
+        receipt: &mut MessageReceipt,
+        samples: &[Vec<SampleFate>],
+    ) -> Result<(), StoreError> {
+        let is_refused =
+            |fate: &&SampleFate| matches!(fate, SampleFate::Other | SampleFate::Deleted);
+        let refused = samples.iter().flatten().filter(is_refused).count();
+        if refused == 0 || receipt.state == MessageState::Refused {
+            return Ok(());
+        }
+        let reason = format!(
+            "{refused} samples stand against what is stored under their ids; a replay makes them the next version of it"
+        );
+        let mut sql = Sql::new("UPDATE message SET state = ");
+        sql.int(message::state_number(MessageState::Warnings));
+        sql.push(", reason = ").text(reason.clone());
+        sql.push(" WHERE id = ").int(receipt.id);
+        self.db.run(sql)?;
+        receipt.state = MessageState::Warnings;
+        receipt.reason = Some(reason);
+        Ok(())
     }
 
     fn current(&mut self, h: i64) -> Result<Option<Current>, StoreError> {
@@ -136,7 +187,17 @@ impl Transaction<'_> {
         index: usize,
         change: &PreparedChange,
     ) -> Result<Option<Current>, CommitError> {
-        let current = self.current(change.h)?;
+        let mut current = self.current(change.h)?;
+        if current.is_none() && sample::place_of(&change.key).is_some() {
+            self.samples.flush(self.db)?;
+            current = sample::find(self.db, &change.key)?.map(|stored| Current {
+                rid: 0,
+                version: stored.version.0,
+                is_deleted: false,
+                key: Some(change.key.clone()),
+                of_sample: Some(Box::new(stored)),
+            });
+        }
         if current
             .as_ref()
             .is_some_and(|current| current.key.as_ref() != Some(&change.key))
@@ -189,6 +250,9 @@ impl Transaction<'_> {
         change: &PreparedChange,
         current: Option<Current>,
     ) -> Result<(VersionId, Instant), StoreError> {
+        let was_sample = current.as_ref().is_some_and(|c| c.of_sample.is_some());
+        let current = current.map(|c| self.widened(change, c)).transpose()?;
+        self.samples.mark(self.db, &change.key)?;
         self.updated = self.now.max(self.updated + 1);
         let (updated, version) = (
             self.updated,
@@ -229,20 +293,72 @@ impl Transaction<'_> {
             None => self.new_rows.push(row),
             Some(current) => self.update_row(current, row)?,
         }
-        let was_live = current.as_ref().is_some_and(|current| !current.is_deleted);
+        // Samples are not among the resources counted.
+        let was_live = current
+            .as_ref()
+            .is_some_and(|current| !current.is_deleted && !was_sample);
         let delta = i64::from(!is_delete) - i64::from(was_live);
         if delta != 0 {
             *self.live.entry(type_number).or_default() += delta;
         }
-        self.write_index(rid, change, is_delete, at)?;
+        self.write_index(rid, change, is_delete)?;
         let now = Current {
             rid,
             version,
             is_deleted: is_delete,
             key: Some(change.key.clone()),
+            of_sample: None,
         };
         self.known.insert(change.h, Some(now));
         Ok((VersionId(version), Instant(updated)))
+    }
+
+    /// Makes an ordinary resource of a sample, its only version as it was, so that the next one can follow.
+    fn widened(
+        &mut self,
+        change: &PreparedChange,
+        current: Current,
+    ) -> Result<Current, StoreError> {
+        let Some(stored) = &current.of_sample else {
+            return Ok(current);
+        };
+        let unreadable =
+            || StoreError::Internal("the Observation of a sample cannot be read".into());
+        let document = Document::parse(&stored.json).map_err(|_| unreadable())?;
+        let body = Body::new(document.root(), &stored.key.id);
+        let class = Class::of(stored.key.resource_type.name());
+        let packed = self
+            .shared
+            .bodies
+            .pack(class, body.stored_text(), body.gap());
+        self.samples.remove(self.db, &stored.key)?;
+        // Its index too, since the change brings only what differs from this version.
+        let entries = sample::extract(&document)?;
+        let t = stored.key.resource_type;
+        let index = self.shared.preparer().prepare(t, &[], &entries);
+        self.rid += 1;
+        let numbers = [
+            Some(self.rid),
+            Some(i64::from(stored.key.resource_type.0) + 1),
+            Some(change.h),
+            Some(stored.version.0),
+            Some(stored.updated.0),
+            Some(packed.flags),
+            Some(packed.gap),
+            Some(index.present),
+            index.at,
+        ];
+        self.new_rows.push(NewRow {
+            numbers,
+            id: stored.key.id.as_str().to_owned(),
+            body: packed.bytes,
+        });
+        self.add_rows(self.rid, t, &index)?;
+        Ok(Current {
+            rid: self.rid,
+            of_sample: None,
+            ..current
+        })
     }
 
     fn write_index(
@@ -250,7 +366,6 @@ impl Transaction<'_> {
         rid: i64,
         change: &PreparedChange,
         is_delete: bool,
-        at: Option<i64>,
     ) -> Result<(), StoreError> {
         let index = &change.index;
         if !index.remove.is_empty() {
@@ -259,7 +374,17 @@ impl Transaction<'_> {
         if is_delete {
             return Ok(());
         }
-        let t = change.key.resource_type;
+        self.add_rows(rid, change.key.resource_type, index)
+    }
+
+    /// Gathers the index rows of a version.
+    fn add_rows(
+        &mut self,
+        rid: i64,
+        t: ResourceTypeId,
+        index: &crate::index::PreparedIndex,
+    ) -> Result<(), StoreError> {
+        let at = index.at;
         if at.is_none() && self.shared.catalog.core(t).is_some() && !self.shared.has_plain(t) {
             self.plain.push(t.0);
             set_meta(self.db, &format!("{}{}", counter::PLAIN, t.0), 1)?;
@@ -350,7 +475,7 @@ impl Transaction<'_> {
         self.db.run(sql).map(|_| ())
     }
 
-    fn write_audit(
+    pub(crate) fn write_audit(
         &mut self,
         record: &AuditRecord,
         version: Option<VersionId>,
@@ -386,6 +511,7 @@ impl Transaction<'_> {
             insert_new_rows(self.db, std::mem::take(&mut self.new_rows))?;
         }
         insert_audit(self.db, std::mem::take(&mut self.audit))?;
+        self.samples.flush(self.db)?;
         if self.pending.is_empty() {
             Ok(())
         } else {
@@ -458,6 +584,7 @@ fn current_of(rid: i64, version: i64, signed_type: i64, id: &str) -> Current {
         version,
         is_deleted: signed_type < 0,
         key,
+        of_sample: None,
     }
 }
 

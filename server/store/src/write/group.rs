@@ -126,6 +126,7 @@ impl Group<'_> {
             plain: Vec::new(),
             audit: Vec::new(),
             last_audit: None,
+            samples: Default::default(),
         };
         let value = work(&mut transaction)?;
         transaction.flush()?;
@@ -149,13 +150,21 @@ impl Group<'_> {
             sql.push(") ON CONFLICT (type) DO UPDATE SET n = live.n + excluded.n");
             self.db.run(sql)?;
         }
-        self.db.batch("COMMIT")?;
+        // Before the commit: a search that sees it must know. Too early only costs time.
+        self.mark_plain(&plain, true);
+        if let Err(error) = self.db.batch("COMMIT") {
+            self.mark_plain(&plain, false);
+            return Err(error);
+        }
         terms.publish(&self.shared.terms);
-        for t in plain {
-            if let Some(flag) = self.shared.plain.get(usize::from(t)) {
-                flag.store(true, Ordering::Release);
+        Ok(value)
+    }
+
+    fn mark_plain(&self, types: &[u16], is_plain: bool) {
+        for t in types {
+            if let Some(flag) = self.shared.plain.get(usize::from(*t)) {
+                flag.store(is_plain, Ordering::Release);
             }
         }
-        Ok(value)
     }
 }

@@ -1,14 +1,18 @@
 //! A commit as the writer gets it: everything that can be worked out beforehand is.
 
+use std::sync::atomic::Ordering;
+
 use fhir_core::ids::ResourceKey;
 use sha2::{Digest, Sha256};
 
 use crate::api::{Action, Change, Commit, ExpectVersion, Expectation};
 use crate::audit::AuditRecord;
 use crate::body::{Class, Packed};
+use crate::ehr::PreparedPage;
 use crate::error::{CommitError, StoreError};
 use crate::index::PreparedIndex;
 use crate::message::MessageRecord;
+use crate::sample::PreparedSeries;
 use crate::shared::Shared;
 
 /// A change with its body packed.
@@ -37,6 +41,9 @@ pub(crate) struct PreparedCommit {
     pub(crate) changes: Vec<PreparedChange>,
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) message: Option<PreparedMessage>,
+    /// The page of an EHR walk that brought it.
+    pub(crate) page: Option<PreparedPage>,
+    pub(crate) samples: Vec<PreparedSeries>,
 }
 
 /// Level for raw messages: they are kept for years and read rarely.
@@ -57,11 +64,19 @@ impl PreparedCommit {
             .map(|change| prepared(shared, change))
             .collect();
         let message = commit.message.map(prepared_message).transpose()?;
+        if !commit.samples.is_empty() {
+            // Before the commit, so that no read after it misses one.
+            shared.samples.store(true, Ordering::Release);
+        }
+        let samples = commit.samples.into_iter();
+        let samples = samples.map(|series| PreparedSeries::new(shared, series));
         Ok(Self {
+            samples: samples.collect(),
             expects: commit.expects,
             changes,
             audit: commit.audit,
             message,
+            page: None,
         })
     }
 }

@@ -2,8 +2,9 @@
 //! has made the group durable.
 
 mod apply;
+pub(crate) mod feed_state;
 mod group;
-mod insert;
+pub(crate) mod insert;
 mod job;
 mod message;
 mod rows;

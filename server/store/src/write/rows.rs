@@ -56,7 +56,7 @@ const COMP: Table = Table {
 };
 const CORE: Table = Table {
     name: "sd",
-    columns: &["s", "k", "lo", "rid", "hi", "t"],
+    columns: &["s", "k", "lo", "rid", "len", "t"],
     types: &["bigint", "bigint", "bigint", "bigint", "bigint", "bigint"],
 };
 
@@ -139,7 +139,7 @@ impl Pending {
                 CoreKey::Any(k) => *k,
                 CoreKey::Token(p, term) => i64::from(*p) << 32 | resolver.term(term)?,
             };
-            self.core.push([row.s, k, row.lo, rid, row.hi, row.t]);
+            self.core.push([row.s, k, row.lo, rid, row.length(), row.t]);
         }
         for row in &rows.num {
             let unit = resolver.new.unit(resolver.db, resolver.shared, &row.unit)?;

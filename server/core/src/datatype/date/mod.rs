@@ -36,6 +36,8 @@ pub enum Precision {
     Month,
     /// `2013-01-14`
     Day,
+    /// `2013-01-14T10`, which only FHIRPath may have.
+    Hour,
     /// `2013-01-14T10:00`, which only a search may have.
     Minute,
     /// `2013-01-14T10:00:00`
@@ -85,6 +87,7 @@ impl DateTime {
             Precision::Month if self.month == 12 => self.moment(self.year + 1, 1, 1, default_zone),
             Precision::Month => self.moment(self.year, self.month + 1, 1, default_zone),
             Precision::Day => start + SECONDS_PER_DAY * MICROS_PER_SECOND,
+            Precision::Hour => start + 3_600 * MICROS_PER_SECOND,
             Precision::Minute => start + 60 * MICROS_PER_SECOND,
             Precision::Second => start + MICROS_PER_SECOND,
             Precision::Fraction(digits) => start + 10_i64.pow(6_u32.saturating_sub(digits)),

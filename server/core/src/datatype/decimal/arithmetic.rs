@@ -86,11 +86,11 @@ impl Decimal {
     }
 }
 
-fn compare(a: &[u8], b: &[u8]) -> Ordering {
+pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
-fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
+pub(super) fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
     let (long, short) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     let mut digits = Vec::with_capacity(long.len() + 1);
     let mut carry = 0;
@@ -106,7 +106,7 @@ fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 /// `a - b` where `a >= b`.
-fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
+pub(super) fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut digits = Vec::with_capacity(a.len());
     let mut borrow = 0;
     let mut subtrahend = b.iter().rev();
@@ -119,7 +119,7 @@ fn difference(a: &[u8], b: &[u8]) -> Vec<u8> {
     digits
 }
 
-fn without_leading_zeros(mut digits: Vec<u8>) -> Vec<u8> {
+pub(super) fn without_leading_zeros(mut digits: Vec<u8>) -> Vec<u8> {
     let zeros = digits.iter().take_while(|d| **d == 0).count();
     digits.drain(..zeros);
     digits

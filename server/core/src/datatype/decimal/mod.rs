@@ -2,16 +2,18 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/datatypes.html#decimal>, <https://hl7.org/fhir/R4/search.html#number>
 //!
-//! Left out: division, which nothing in search needs and which cannot be exact.
+//! Left out: anything binary. What cannot be exact (quotients, roots) is in [`division`], to a stated number of digits.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 mod arithmetic;
+mod division;
 mod sort_key;
 #[cfg(test)]
 mod tests;
 
+pub use division::{QUOTIENT_DIGITS, Rounding};
 pub use sort_key::SortKey;
 
 /// Most digits a decimal may be written with. Exact measurements stay under 40; a bound keeps hostile input cheap.

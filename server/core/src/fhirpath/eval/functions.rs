@@ -3,18 +3,20 @@
 //! Spec: <http://hl7.org/fhirpath/N1/#functions>, <https://hl7.org/fhir/R4/fhirpath.html#functions>
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use conformance::Definitions;
 
-use crate::datatype::decimal::Decimal;
+use crate::datatype::date::Precision;
 use crate::datatype::reference::Reference;
 use crate::fhirpath::Expression;
+use crate::fhirpath::compile::is_type_or_base;
 use crate::json::ValueRef;
 
 use super::operators::{contains, distinct};
 use super::{
-    Collection, Element, EvalError, Evaluator, Item, Result, Scope, index_item, members_of, single,
-    truth,
+    Collection, Element, EvalError, Evaluator, Item, Result, Scope, check_type, convert,
+    index_item, math, members_of, moment, single, strings, truth,
 };
 
 fn one<'a>(item: Item<'a>) -> Result<Collection<'a>> {
@@ -43,10 +45,10 @@ impl<'a> Evaluator<'a> {
                 let count = on.len();
                 boolean(self.filtered(on, criteria)?.len() == count)
             }
-            ("allTrue", []) => boolean(on.iter().all(|i| i.as_bool() == Some(true))),
-            ("anyTrue", []) => boolean(on.iter().any(|i| i.as_bool() == Some(true))),
-            ("allFalse", []) => boolean(on.iter().all(|i| i.as_bool() == Some(false))),
-            ("anyFalse", []) => boolean(on.iter().any(|i| i.as_bool() == Some(false))),
+            ("allTrue", []) => boolean(booleans(&on)?.iter().all(|b| *b)),
+            ("anyTrue", []) => boolean(booleans(&on)?.iter().any(|b| *b)),
+            ("allFalse", []) => boolean(booleans(&on)?.iter().all(|b| !*b)),
+            ("anyFalse", []) => boolean(booleans(&on)?.iter().any(|b| !*b)),
             ("subsetOf", [other]) => {
                 let other = self.argument(other, scope)?;
                 boolean(on.iter().all(|i| contains(&other, i)))
@@ -67,6 +69,7 @@ impl<'a> Evaluator<'a> {
             ("repeat", [projection]) => self.repeated(on, projection),
             ("as" | "ofType" | "is", [type_name]) => {
                 let type_name = type_name.as_type_name().ok_or(EvalError::WrongType)?;
+                check_type(&type_name)?;
                 if name == "is" {
                     let item = single(&on)?.map(|item| Item::Boolean(item.is_of(&type_name)));
                     return Ok(item.into_iter().collect());
@@ -86,14 +89,52 @@ impl<'a> Evaluator<'a> {
             ("children", []) => Ok(on.iter().flat_map(children).collect()),
             ("descendants", []) => self.descendants(&on),
             ("iif", [criteria, then, rest @ ..]) if rest.len() <= 1 => {
-                let scope = scope.with_focus(on);
-                let branch = if truth(&self.run(criteria, &scope)?)? == Some(true) {
-                    Some(then)
-                } else {
-                    rest.first()
+                let this = single(&on)?.cloned();
+                let scope = Scope {
+                    this: scope.this.clone().or(this),
+                    ..scope.with_focus(on)
                 };
+                let criteria = self.run(criteria, &scope)?;
+                let is_met = match single(&criteria)? {
+                    None => false,
+                    Some(item) => item.as_bool().ok_or(EvalError::WrongType)?,
+                };
+                let branch = if is_met { Some(then) } else { rest.first() };
                 branch.map_or_else(|| Ok(Vec::new()), |branch| self.run(branch, &scope))
             }
+            ("aggregate", [step, start @ ..]) if start.len() <= 1 => {
+                let mut total = match start.first() {
+                    Some(start) => self.run(start, scope)?,
+                    None => Vec::new(),
+                };
+                for (index, item) in on.iter().enumerate() {
+                    let scope = Scope {
+                        total: Some(total),
+                        ..Scope::of_item(item, index)
+                    };
+                    total = self.run(step, &scope)?;
+                }
+                Ok(total)
+            }
+            ("sort", keys) => self.sorted(on, keys),
+            ("join", separator) if separator.len() <= 1 => {
+                let separator = match separator.first() {
+                    Some(separator) => self.text(separator, scope)?.unwrap_or_default(),
+                    None => Cow::Borrowed(""),
+                };
+                let texts: Option<Vec<_>> = on.iter().map(Item::as_text).collect();
+                let texts = texts.ok_or(EvalError::WrongType)?;
+                one(Item::String(texts.join(&separator).into()))
+            }
+            ("type", []) => Ok(on.iter().map(Item::type_of).collect()),
+            ("now" | "today" | "timeOfDay", []) => self.now(name),
+            ("memberOf", [value_set]) => self.member_of(&on, value_set, scope),
+            ("conformsTo", [profile]) => self.conforms_to(&on, profile, scope),
+            ("subsumes" | "subsumedBy", [other]) => self.subsumes(&on, name, other, scope),
+            ("htmlChecks", []) => boolean(on.iter().all(|item| {
+                item.as_text()
+                    .is_some_and(|text| crate::validate::narrative::is_safe(&text))
+            })),
             ("trace", [_, ..]) => Ok(on),
             _ => match self.subset(&on, name, arguments, scope)? {
                 Some(found) => Ok(found),
@@ -232,189 +273,230 @@ impl<'a> Evaluator<'a> {
         arguments: &[Expression],
         scope: &Scope<'a>,
     ) -> Result<Collection<'a>> {
-        let unsupported = || EvalError::Unsupported(name.into());
-        if !is_known_on_single(name) {
-            return Err(unsupported());
+        let known = ON_SINGLE.iter().find(|(known, ..)| *known == name);
+        let Some((_, least, most)) = known else {
+            return Err(EvalError::Unsupported(name.into()));
+        };
+        if !(*least..=*most).contains(&arguments.len()) {
+            return Err(EvalError::WrongType);
+        }
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let found = self.argument(argument, scope)?;
+            match single(&found)? {
+                Some(item) => values.push(item.clone()),
+                // "If length is empty, as if it had not been given."
+                None if name == "substring" && values.len() == 1 => {}
+                None => return Ok(Vec::new()),
+            }
         }
         let Some(item) = single(on)? else {
             return Ok(Vec::new());
         };
-        let texts: Vec<Option<Cow<'a, str>>> = match name {
-            "startsWith" | "endsWith" | "contains" | "indexOf" | "replace" => arguments
-                .iter()
-                .map(|a| self.text(a, scope))
-                .collect::<Result<_>>()?,
-            _ => Vec::new(),
-        };
-        if texts.iter().any(Option::is_none) {
-            return Ok(Vec::new());
+        if name == "getValue" {
+            return one(item.to_system());
         }
-        let found = match (name, texts.as_slice()) {
-            ("toString", _) => item.to_text().map(Item::String),
-            ("toInteger", _) => to_integer(item),
-            ("toDecimal", _) => to_decimal(item),
-            ("toBoolean", _) => to_boolean(item),
-            ("convertsToInteger", _) => Some(Item::Boolean(to_integer(item).is_some())),
-            ("convertsToDecimal", _) => Some(Item::Boolean(to_decimal(item).is_some())),
-            ("convertsToBoolean", _) => Some(Item::Boolean(to_boolean(item).is_some())),
-            ("convertsToString", _) => Some(Item::Boolean(item.to_text().is_some())),
-            ("getValue", _) => Some(item.to_system()),
-            ("abs", _) => item.as_number().map(|n| Item::Number {
-                is_integer: matches!(
-                    item.to_system(),
-                    Item::Number {
-                        is_integer: true,
-                        ..
-                    }
-                ),
-                value: if n.is_negative() { n.negated() } else { n },
-            }),
-            _ => {
-                let text = item.as_text().ok_or(EvalError::WrongType)?;
-                match (name, texts.as_slice()) {
-                    ("startsWith", [Some(part)]) => {
-                        Some(Item::Boolean(text.starts_with(part.as_ref())))
-                    }
-                    ("endsWith", [Some(part)]) => {
-                        Some(Item::Boolean(text.ends_with(part.as_ref())))
-                    }
-                    ("contains", [Some(part)]) => Some(Item::Boolean(text.contains(part.as_ref()))),
-                    ("indexOf", [Some(part)]) => Some(match text.find(part.as_ref()) {
-                        Some(at) => index_item(text.chars().take_while_bytes(at)),
-                        None => Item::integer(-1),
-                    }),
-                    ("replace", [Some(old), Some(new)]) => {
-                        Some(Item::String(text.replace(old.as_ref(), new).into()))
-                    }
-                    ("length", _) => Some(index_item(text.chars().count())),
-                    ("upper", _) => Some(Item::String(text.to_uppercase().into())),
-                    ("lower", _) => Some(Item::String(text.to_lowercase().into())),
-                    ("toChars", _) => {
-                        return Ok(text
-                            .chars()
-                            .map(|c| Item::String(c.to_string().into()))
-                            .collect());
-                    }
-                    ("substring", _) => self.substring(&text, arguments, scope)?,
-                    _ => return Err(unsupported()),
-                }
-            }
-        };
-        Ok(found.into_iter().collect())
+        if let Some(found) = convert::call(name, item) {
+            return Ok(found.into_iter().collect());
+        }
+        if let Some(found) = math::call(name, item, &values)? {
+            return Ok(found);
+        }
+        let text = item.as_text().ok_or(EvalError::WrongType)?;
+        self.count(text.len() / 64)?;
+        strings::call(name, &text, &values)?.ok_or_else(|| EvalError::Unsupported(name.into()))
     }
 
-    fn substring(
+    /// Ordered by keys in turn; a key with a minus sign goes down, nothing goes first.
+    fn sorted(&self, on: Collection<'a>, keys: &[Expression]) -> Result<Collection<'a>> {
+        let own = [Expression::This];
+        let keys = if keys.is_empty() { &own[..] } else { keys };
+        let keys: Vec<(&Expression, bool)> = keys
+            .iter()
+            .map(|key| match key {
+                Expression::Negate(inner) => (inner.as_ref(), true),
+                key => (key, false),
+            })
+            .collect();
+        let mut rows = Vec::with_capacity(on.len());
+        for (index, item) in on.into_iter().enumerate() {
+            let mut values = Vec::with_capacity(keys.len());
+            for (key, _) in &keys {
+                let found = self.run(key, &Scope::of_item(&item, index))?;
+                values.push(single(&found)?.cloned());
+            }
+            rows.push((values, item));
+        }
+        rows.sort_by(|(a, _), (b, _)| {
+            let mut pairs = a.iter().zip(b).zip(&keys);
+            let order = pairs.find_map(|((a, b), (_, is_down))| {
+                let order = match (a, b) {
+                    (Some(a), Some(b)) => {
+                        let order = a.compares(b).flatten().unwrap_or(Ordering::Equal);
+                        if *is_down { order.reverse() } else { order }
+                    }
+                    (a, b) => a.is_some().cmp(&b.is_some()),
+                };
+                order.is_ne().then_some(order)
+            });
+            order.unwrap_or(Ordering::Equal)
+        });
+        Ok(rows.into_iter().map(|(_, item)| item).collect())
+    }
+
+    fn now(&self, name: &str) -> Result<Collection<'a>> {
+        let Some(now) = self.environment.now else {
+            return Err(EvalError::Unsupported(name.into()));
+        };
+        let text = now.to_fhir();
+        let Some((mut date, _)) = moment::parse(&text) else {
+            return Ok(Vec::new());
+        };
+        one(match name {
+            "now" => Item::DateTime(date),
+            "today" => {
+                date.precision = Precision::Day;
+                Item::Date(date)
+            }
+            _ => Item::Time(text.get(11..23).unwrap_or_default().to_owned().into()),
+        })
+    }
+
+    fn member_of(
         &self,
-        text: &str,
-        arguments: &[Expression],
+        on: &[Item<'a>],
+        value_set: &Expression,
         scope: &Scope<'a>,
-    ) -> Result<Option<Item<'a>>> {
-        let Some(start) = arguments.first() else {
+    ) -> Result<Collection<'a>> {
+        let (Some(item), Some(url)) = (single(on)?, self.text(value_set, scope)?) else {
+            return Ok(Vec::new());
+        };
+        let Item::Element(element) = item else {
             return Err(EvalError::WrongType);
         };
-        let Some(start) = self.whole_number(start, scope)? else {
-            return Ok(None);
-        };
-        let length = match arguments.get(1) {
-            Some(length) => self.whole_number(length, scope)?.unwrap_or(0),
-            None => usize::MAX,
-        };
-        if start >= text.chars().count() {
-            return Ok(None);
+        let knowledge = self.environment.knowledge;
+        match knowledge.and_then(|k| k.member_of(element.value, &url)) {
+            Some(is_member) => boolean(is_member),
+            None => Err(EvalError::Unsupported("memberOf".into())),
         }
-        let part: String = text.chars().skip(start).take(length).collect();
-        Ok(Some(Item::String(part.into())))
     }
-}
 
-/// Characters before a byte offset.
-trait TakeWhileBytes {
-    fn take_while_bytes(self, bytes: usize) -> usize;
-}
-
-impl TakeWhileBytes for std::str::Chars<'_> {
-    fn take_while_bytes(self, bytes: usize) -> usize {
-        let mut seen = 0;
-        self.take_while(|c| {
-            let is_before = seen < bytes;
-            seen += c.len_utf8();
-            is_before
-        })
-        .count()
-    }
-}
-
-fn is_known_on_single(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "toString",
-        "toInteger",
-        "toDecimal",
-        "toBoolean",
-        "convertsToInteger",
-        "convertsToDecimal",
-        "convertsToBoolean",
-        "convertsToString",
-        "getValue",
-        "abs",
-        "startsWith",
-        "endsWith",
-        "contains",
-        "indexOf",
-        "replace",
-        "length",
-        "upper",
-        "lower",
-        "toChars",
-        "substring",
-    ];
-    NAMES.contains(&name)
-}
-
-fn to_integer<'a>(item: &Item<'a>) -> Option<Item<'a>> {
-    match item.to_system() {
-        Item::Number {
-            value,
-            is_integer: true,
-        } => Some(Item::Number {
-            value,
-            is_integer: true,
-        }),
-        Item::Boolean(value) => Some(Item::integer(i64::from(value))),
-        Item::String(text) => {
-            let digits = text.strip_prefix('+').unwrap_or(&text);
-            digits.parse().ok().map(Item::integer)
+    fn conforms_to(
+        &self,
+        on: &[Item<'a>],
+        profile: &Expression,
+        scope: &Scope<'a>,
+    ) -> Result<Collection<'a>> {
+        let (Some(item), Some(url)) = (single(on)?, self.text(profile, scope)?) else {
+            return Ok(Vec::new());
+        };
+        let Item::Element(element) = item else {
+            return Err(EvalError::WrongType);
+        };
+        let base = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/");
+        if let Some(name) = base.filter(|name| Definitions::r4().type_kind(name).is_some()) {
+            return boolean(is_type_or_base(element.type_path, name));
         }
-        _ => None,
+        let knowledge = self.environment.knowledge;
+        match knowledge.and_then(|k| k.conforms_to(*element, &url)) {
+            Some(conforms) => boolean(conforms),
+            None => Err(EvalError::Unsupported(
+                "conformsTo an unknown profile".into(),
+            )),
+        }
+    }
+
+    fn subsumes(
+        &self,
+        on: &[Item<'a>],
+        name: &str,
+        other: &Expression,
+        scope: &Scope<'a>,
+    ) -> Result<Collection<'a>> {
+        let other = self.argument(other, scope)?;
+        let (Some(on), Some(other)) = (single(on)?, single(&other)?) else {
+            return Ok(Vec::new());
+        };
+        let coding =
+            |item: &Item<'a>| Some((member_text(item, "system")?, member_text(item, "code")?));
+        let (Some((system, code)), Some((other_system, other_code))) = (coding(on), coding(other))
+        else {
+            return Err(EvalError::WrongType);
+        };
+        if system != other_system {
+            return boolean(false);
+        }
+        let (general, special) = match name {
+            "subsumes" => (&code, &other_code),
+            _ => (&other_code, &code),
+        };
+        let knowledge = self.environment.knowledge;
+        match knowledge.and_then(|k| k.subsumes(&system, general, special)) {
+            Some(subsumes) => boolean(subsumes),
+            None => Err(EvalError::Unsupported(name.into())),
+        }
     }
 }
 
-fn to_decimal<'a>(item: &Item<'a>) -> Option<Item<'a>> {
-    let value = match item.to_system() {
-        Item::Number { value, .. } => value,
-        Item::Boolean(value) => Decimal::from(i64::from(value)),
-        Item::String(text) => Decimal::parse(text.strip_prefix('+').unwrap_or(&text)).ok()?,
-        _ => return None,
-    };
-    Some(Item::Number {
-        value,
-        is_integer: false,
-    })
+fn booleans(items: &[Item<'_>]) -> Result<Vec<bool>> {
+    let booleans: Option<Vec<bool>> = items.iter().map(Item::as_bool).collect();
+    booleans.ok_or(EvalError::WrongType)
 }
 
-fn to_boolean<'a>(item: &Item<'a>) -> Option<Item<'a>> {
-    let value = match item.to_system() {
-        Item::Boolean(value) => value,
-        Item::Number { value, .. } if value == Decimal::from(1) => true,
-        Item::Number { value, .. } if value.is_zero() => false,
-        Item::String(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "t" | "yes" | "y" | "1" | "1.0" => true,
-            "false" | "f" | "no" | "n" | "0" | "0.0" => false,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some(Item::Boolean(value))
-}
+/// Functions on one value, with the least and the greatest number of their arguments.
+const ON_SINGLE: &[(&str, usize, usize)] = &[
+    ("getValue", 0, 0),
+    ("toString", 0, 0),
+    ("toInteger", 0, 0),
+    ("toDecimal", 0, 0),
+    ("toBoolean", 0, 0),
+    ("toQuantity", 0, 1),
+    ("toDate", 0, 0),
+    ("toDateTime", 0, 0),
+    ("toTime", 0, 0),
+    ("convertsToInteger", 0, 0),
+    ("convertsToDecimal", 0, 0),
+    ("convertsToBoolean", 0, 0),
+    ("convertsToString", 0, 0),
+    ("convertsToQuantity", 0, 1),
+    ("convertsToDate", 0, 0),
+    ("convertsToDateTime", 0, 0),
+    ("convertsToTime", 0, 0),
+    ("abs", 0, 0),
+    ("ceiling", 0, 0),
+    ("floor", 0, 0),
+    ("truncate", 0, 0),
+    ("round", 0, 1),
+    ("sqrt", 0, 0),
+    ("exp", 0, 0),
+    ("ln", 0, 0),
+    ("log", 1, 1),
+    ("power", 1, 1),
+    ("lowBoundary", 0, 1),
+    ("highBoundary", 0, 1),
+    ("precision", 0, 0),
+    ("comparable", 1, 1),
+    ("startsWith", 1, 1),
+    ("endsWith", 1, 1),
+    ("contains", 1, 1),
+    ("indexOf", 1, 1),
+    ("lastIndexOf", 1, 1),
+    ("replace", 2, 2),
+    ("matches", 1, 1),
+    ("matchesFull", 1, 1),
+    ("replaceMatches", 2, 2),
+    ("length", 0, 0),
+    ("upper", 0, 0),
+    ("lower", 0, 0),
+    ("trim", 0, 0),
+    ("toChars", 0, 0),
+    ("split", 1, 1),
+    ("encode", 1, 1),
+    ("decode", 1, 1),
+    ("escape", 1, 1),
+    ("unescape", 1, 1),
+    ("substring", 1, 2),
+];
 
 fn member_text<'a>(item: &Item<'a>, name: &str) -> Option<Cow<'a, str>> {
     match item {

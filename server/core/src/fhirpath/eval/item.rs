@@ -7,11 +7,13 @@ use std::cmp::Ordering;
 
 use conformance::{Definitions, ResourceTypeId, TypeKind};
 
-use crate::datatype::date::{self, DateTime, Precision, Zone};
+use crate::datatype::date::DateTime;
 use crate::datatype::decimal::Decimal;
 use crate::fhirpath::compile::{is_specialisation, is_type_or_base};
 use crate::fhirpath::{Literal, TypeName};
 use crate::json::{Kind, ValueRef};
+
+use super::{moment, units};
 
 /// An element of a resource.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +42,10 @@ pub enum Item<'a> {
     },
     /// A computed string.
     String(Cow<'a, str>),
-    /// A Date or DateTime.
+    /// A Date.
     Date(DateTime),
+    /// A DateTime, perhaps as short as a year.
+    DateTime(DateTime),
     /// A Time, as text.
     Time(Cow<'a, str>),
     /// A Quantity.
@@ -53,6 +57,13 @@ pub enum Item<'a> {
     },
     /// What a reference leads to, known by its type alone.
     Resolved(ResourceTypeId),
+    /// What `type()` says.
+    Type {
+        /// `FHIR` or `System`.
+        namespace: &'static str,
+        /// The type's name.
+        name: &'static str,
+    },
 }
 
 impl<'a> Item<'a> {
@@ -74,8 +85,13 @@ impl<'a> Item<'a> {
                 value: Decimal::parse(digits).ok()?,
                 is_integer: !digits.contains('.'),
             },
-            Literal::Date(text) | Literal::DateTime(text) => Self::Date(date::parse_search(text)?),
-            Literal::Time(text) => Self::Time(Cow::Owned(text.to_string())),
+            Literal::Date(text) | Literal::DateTime(text) => match moment::parse(text)? {
+                (date, false) => Self::Date(date),
+                (date, true) => Self::DateTime(date),
+            },
+            Literal::Time(text) => {
+                moment::is_time(text).then(|| Self::Time(Cow::Owned(text.to_string())))?
+            }
             Literal::Quantity(digits, unit) => Self::Quantity {
                 value: Decimal::parse(digits).ok()?,
                 unit: Cow::Owned(unit.to_string()),
@@ -101,9 +117,14 @@ impl<'a> Item<'a> {
             }
             (Kind::String | Kind::EscapedString, type_path) => {
                 element.value.as_str().map(|text| match type_path {
-                    "date" | "dateTime" | "instant" => {
-                        date::parse_search(&text).map_or(Self::String(text), Self::Date)
-                    }
+                    "date" => match moment::parse(&text) {
+                        Some((date, _)) => Self::Date(date),
+                        None => Self::String(text),
+                    },
+                    "dateTime" | "instant" => match moment::parse(&text) {
+                        Some((date, _)) => Self::DateTime(date),
+                        None => Self::String(text),
+                    },
                     "time" => Self::Time(text),
                     _ => Self::String(text),
                 })
@@ -163,8 +184,13 @@ impl<'a> Item<'a> {
             Self::Boolean(value) => Cow::Owned(value.to_string()),
             Self::Number { value, .. } => Cow::Owned(value.to_string()),
             Self::String(text) | Self::Time(text) => text.clone(),
+            Self::Quantity { value, unit } if units::is_calendar_word(unit) => {
+                Cow::Owned(format!("{value} {unit}"))
+            }
             Self::Quantity { value, unit } => Cow::Owned(format!("{value} '{unit}'")),
-            _ => return None,
+            Self::Date(date) | Self::DateTime(date) => Cow::Owned(moment::to_text(date)),
+            Self::Type { namespace, name } => Cow::Owned(format!("{namespace}.{name}")),
+            Self::Element(_) | Self::Resolved(_) => return None,
         })
     }
 
@@ -175,28 +201,71 @@ impl<'a> Item<'a> {
             (Self::Boolean(a), Item::Boolean(b)) => Some(a == b),
             (Self::Number { value: a, .. }, Item::Number { value: b, .. }) => Some(a == b),
             (Self::String(a), Item::String(b)) => Some(a == b),
-            (Self::Time(a), Item::Time(b)) => compare_times(&a, &b).map(Ordering::is_eq),
-            (Self::Date(a), Item::Date(b)) => compare_dates(&a, &b).map(Ordering::is_eq),
-            (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
-                is_same_unit(&x, &y).then(|| a == b)
+            (Self::Time(a), Item::Time(b)) => moment::compare_times(&a, &b).map(Ordering::is_eq),
+            (Self::Date(a) | Self::DateTime(a), Item::Date(b) | Item::DateTime(b)) => {
+                moment::compare(&a, &b).map(Ordering::is_eq)
             }
+            (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
+                units::compare(&a, &x, &b, &y).map(Ordering::is_eq)
+            }
+            (
+                Self::Type { namespace, name },
+                Item::Type {
+                    namespace: other_namespace,
+                    name: other_name,
+                },
+            ) => Some(namespace == other_namespace && name == other_name),
             (Self::Element(a), Item::Element(b)) => Some(a.value.same_as(b.value)),
             _ => Some(false),
         }
     }
 
-    /// How two items compare; `None` where they do not.
+    /// How two items compare; `None` inside where precision or units leave it open, outside where types do not compare.
     /// Spec: <http://hl7.org/fhirpath/N1/#comparison>
-    pub fn compares(&self, other: &Item<'_>) -> Option<Ordering> {
-        match (self.to_system(), other.to_system()) {
+    pub fn compares(&self, other: &Item<'_>) -> Option<Option<Ordering>> {
+        Some(match (self.to_system(), other.to_system()) {
             (Self::Number { value: a, .. }, Item::Number { value: b, .. }) => Some(a.cmp(&b)),
             (Self::String(a), Item::String(b)) => Some(a.cmp(&b)),
-            (Self::Time(a), Item::Time(b)) => compare_times(&a, &b),
-            (Self::Date(a), Item::Date(b)) => compare_dates(&a, &b),
-            (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
-                is_same_unit(&x, &y).then(|| a.cmp(&b))
+            (Self::Time(a), Item::Time(b)) => moment::compare_times(&a, &b),
+            (Self::Date(a) | Self::DateTime(a), Item::Date(b) | Item::DateTime(b)) => {
+                moment::compare(&a, &b)
             }
-            _ => None,
+            (Self::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
+                units::compare(&a, &x, &b, &y)
+            }
+            (Self::Quantity { value: a, unit }, Item::Number { value: b, .. }) => {
+                units::compare(&a, &unit, &b, "1")
+            }
+            (Self::Number { value: a, .. }, Item::Quantity { value: b, unit }) => {
+                units::compare(&a, "1", &b, &unit)
+            }
+            _ => return None,
+        })
+    }
+
+    /// What `type()` says of it.
+    pub fn type_of(&self) -> Item<'a> {
+        let (namespace, name) = match self {
+            Self::Element(element) => ("FHIR", element.type_path),
+            Self::Resolved(resource_type) => ("FHIR", resource_type.name()),
+            Self::Type { .. } => ("System", "SimpleTypeInfo"),
+            _ => ("System", self.system_type()),
+        };
+        Item::Type { namespace, name }
+    }
+
+    fn system_type(&self) -> &'static str {
+        match self {
+            Self::Boolean(_) => "Boolean",
+            Self::Number {
+                is_integer: true, ..
+            } => "Integer",
+            Self::Number { .. } => "Decimal",
+            Self::String(_) => "String",
+            Self::Date(_) => "Date",
+            Self::DateTime(_) => "DateTime",
+            Self::Time(_) => "Time",
+            _ => "Quantity",
         }
     }
 
@@ -221,19 +290,7 @@ impl<'a> Item<'a> {
         if let Self::Resolved(resource_type) = self {
             return is_type_or_base(resource_type.name(), name);
         }
-        let system = match self {
-            Self::Boolean(_) => "Boolean",
-            Self::Number {
-                is_integer: true, ..
-            } => "Integer",
-            Self::Number { .. } => "Decimal",
-            Self::String(_) => "String",
-            Self::Date(d) if d.precision <= Precision::Day => "Date",
-            Self::Date(_) => "DateTime",
-            Self::Time(_) => "Time",
-            _ => "Quantity",
-        };
-        type_name.namespace.as_deref() != Some("FHIR") && system == name
+        type_name.namespace.as_deref() != Some("FHIR") && self.system_type() == name
     }
 }
 
@@ -250,75 +307,4 @@ fn is_of_fhir_type(element: &Element<'_>, name: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Dates compare as far as both are precise; beyond that they cannot be told apart.
-fn compare_dates(a: &DateTime, b: &DateTime) -> Option<Ordering> {
-    let (x, y) = (a.range(Zone::UTC), b.range(Zone::UTC));
-    let to_fraction = |p: Precision| match p {
-        Precision::Fraction(_) => Precision::Second,
-        other => other,
-    };
-    if to_fraction(a.precision) == to_fraction(b.precision) {
-        // With and without a zone there is no common scale unless the difference exceeds every offset.
-        return if a.zone.is_some() == b.zone.is_some() || a.precision <= Precision::Day {
-            Some(x.start.cmp(&y.start))
-        } else {
-            None
-        };
-    }
-    if x.end <= y.start {
-        Some(Ordering::Less)
-    } else if y.end <= x.start {
-        Some(Ordering::Greater)
-    } else {
-        None
-    }
-}
-
-/// Hours, minutes and seconds in turn; where one is less precise and the rest agrees they cannot be told apart.
-fn compare_times(a: &str, b: &str) -> Option<Ordering> {
-    let (mut x, mut y) = (a.split(':'), b.split(':'));
-    loop {
-        match (x.next(), y.next()) {
-            (None, None) => return Some(Ordering::Equal),
-            (Some(x), Some(y)) => match Decimal::parse(without_zero(x))
-                .ok()?
-                .cmp(&Decimal::parse(without_zero(y)).ok()?)
-            {
-                Ordering::Equal => {}
-                order => return Some(order),
-            },
-            _ => return None,
-        }
-    }
-}
-
-/// `05` as a number is `5`.
-fn without_zero(part: &str) -> &str {
-    match part.strip_prefix('0') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
-        _ => part,
-    }
-}
-
-fn is_same_unit(a: &str, b: &str) -> bool {
-    /// Words of time and the UCUM codes of the same definite duration.
-    const WORDS: &[(&str, &str)] = &[
-        ("week", "wk"),
-        ("day", "d"),
-        ("hour", "h"),
-        ("minute", "min"),
-        ("second", "s"),
-        ("millisecond", "ms"),
-    ];
-    let code = |unit: &str| -> String {
-        let word = unit.strip_suffix('s').unwrap_or(unit);
-        WORDS
-            .iter()
-            .find(|(w, _)| *w == word)
-            .map_or(unit, |(_, code)| code)
-            .to_owned()
-    };
-    a == b || code(a) == code(b)
 }

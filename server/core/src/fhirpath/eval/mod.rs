@@ -2,9 +2,8 @@
 //!
 //! Spec: <http://hl7.org/fhirpath/N1/>, <https://hl7.org/fhir/R4/fhirpath.html>
 //!
-//! Left out, and refused by name with [`EvalError::Unsupported`]: regular expressions, division by `/`, powers and
-//! roots, dateTime literals without minutes, date arithmetic, conversion between units, `aggregate`, `now`/`today` and functions that need terminology
-//! or profiles (`memberOf`, `subsumes`, `conformsTo`, `htmlChecks`).
+//! Left out, and refused by name with [`EvalError::Unsupported`]: `elementDefinition`, `slice`, `checkModifiers`, and what
+//! needs an [`Environment`] that the caller did not give (`now`, `memberOf`, `subsumes`, `conformsTo` of a profile).
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,13 +12,20 @@ use conformance::Definitions;
 
 use crate::json::ValueRef;
 
-use super::ast::{Expression, Literal, Operator};
+use super::ast::{Expression, Literal, Operator, TypeName};
 use super::compile::{choice_member, is_type_or_base};
 
+mod convert;
+mod environment;
 mod functions;
 mod item;
+mod math;
+pub(crate) mod moment;
 mod operators;
+mod strings;
+mod units;
 
+pub use environment::{Environment, Knowledge};
 pub use item::{Element, Item};
 
 /// Most evaluation steps of one expression on one resource; a bound keeps `repeat` and `descendants` finite.
@@ -32,6 +38,8 @@ pub enum EvalError {
     Unsupported(Box<str>),
     /// Several items where one is needed.
     NotSingleton,
+    /// A type specifier that names no type.
+    UnknownType(Box<str>),
     /// An operand or argument of a type that the operation does not take.
     WrongType,
     /// More than [`EVAL_STEPS_MAX`] steps.
@@ -42,6 +50,7 @@ impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsupported(name) => write!(f, "`{name}` is not supported"),
+            Self::UnknownType(name) => write!(f, "there is no type `{name}`"),
             Self::NotSingleton => f.write_str("several values where one is needed"),
             Self::WrongType => f.write_str("a value of a type that does not fit here"),
             Self::TooMuchWork => {
@@ -67,8 +76,23 @@ pub fn evaluate<'a>(
     focus: Element<'a>,
     root: Element<'a>,
 ) -> Result<Collection<'a>> {
+    evaluate_in(expression, focus, root, Environment::default())
+}
+
+/// The same with what the environment knows: the time, terminology, profiles.
+///
+/// # Errors
+/// [`EvalError`]
+pub fn evaluate_in<'a>(
+    expression: &Expression,
+    focus: Element<'a>,
+    root: Element<'a>,
+    environment: Environment<'a>,
+) -> Result<Collection<'a>> {
     let evaluator = Evaluator {
         root,
+        context: focus,
+        environment,
         steps: Cell::new(0),
     };
     evaluator.run(
@@ -77,8 +101,22 @@ pub fn evaluate<'a>(
             focus: vec![Item::Element(focus)],
             this: None,
             index: None,
+            total: None,
         },
     )
+}
+
+/// What an expression says as a truth value: `None` for nothing.
+///
+/// # Errors
+/// [`EvalError`]
+pub fn verdict<'a>(
+    expression: &Expression,
+    focus: Element<'a>,
+    root: Element<'a>,
+    environment: Environment<'a>,
+) -> Result<Option<bool>> {
+    truth(&evaluate_in(expression, focus, root, environment)?)
 }
 
 /// Whether a criteria expression holds: exactly `true`, or one item that is no boolean.
@@ -99,10 +137,28 @@ impl<'a> Element<'a> {
             type_path: resource_type.map_or("", |t| t.name()),
         }
     }
+
+    /// The values of a child by its name, `value` for `value[x]`; each with its place in the JSON array, if it is one.
+    pub fn members(&self, name: &str) -> Vec<(Element<'a>, Option<usize>)> {
+        let mut found = Vec::new();
+        members_of(self, name, &mut found);
+        let known = Definitions::r4().element(self.type_path, name);
+        let repeats = known.is_some_and(|known| known.element.max != conformance::Max::One);
+        let elements = found.into_iter().filter_map(|item| match item {
+            Item::Element(element) => Some(element),
+            _ => None,
+        });
+        elements
+            .enumerate()
+            .map(|(index, element)| (element, repeats.then_some(index)))
+            .collect()
+    }
 }
 
 struct Evaluator<'a> {
     root: Element<'a>,
+    context: Element<'a>,
+    environment: Environment<'a>,
     steps: Cell<usize>,
 }
 
@@ -112,6 +168,7 @@ struct Scope<'a> {
     focus: Collection<'a>,
     this: Option<Item<'a>>,
     index: Option<usize>,
+    total: Option<Collection<'a>>,
 }
 
 impl<'a> Scope<'a> {
@@ -120,6 +177,7 @@ impl<'a> Scope<'a> {
             focus: vec![item.clone()],
             this: Some(item.clone()),
             index: Some(index),
+            total: None,
         }
     }
 
@@ -129,6 +187,7 @@ impl<'a> Scope<'a> {
             focus,
             this: self.this.clone(),
             index: self.index,
+            total: self.total.clone(),
         }
     }
 }
@@ -156,7 +215,7 @@ impl<'a> Evaluator<'a> {
                 None => scope.focus.clone(),
             }),
             Expression::Index => Ok(scope.index.map(index_item).into_iter().collect()),
-            Expression::Total => Err(EvalError::Unsupported("$total".into())),
+            Expression::Total => Ok(scope.total.clone().unwrap_or_default()),
             Expression::External(name) => self.external(name),
             Expression::Name(name) => self.name(name, scope),
             Expression::Member(on, name) => self.members(&self.run(on, scope)?, name),
@@ -168,12 +227,14 @@ impl<'a> Evaluator<'a> {
             Expression::Negate(operand) => operators::negate(&self.run(operand, scope)?),
             Expression::Is(operand, type_name) => {
                 let operand = self.run(operand, scope)?;
+                check_type(type_name)?;
                 Ok(single(&operand)?
                     .map(|item| Item::Boolean(item.is_of(type_name)))
                     .into_iter()
                     .collect())
             }
             Expression::As(operand, type_name) => {
+                check_type(type_name)?;
                 let mut operand = self.run(operand, scope)?;
                 operand.retain(|item| item.is_selected_by(type_name));
                 Ok(operand)
@@ -195,7 +256,12 @@ impl<'a> Evaluator<'a> {
 
     fn external(&self, name: &str) -> Result<Collection<'a>> {
         let constant = match name {
-            "resource" | "rootResource" | "context" => return Ok(vec![Item::Element(self.root)]),
+            "resource" => return Ok(vec![Item::Element(self.root)]),
+            "context" => return Ok(vec![Item::Element(self.context)]),
+            "rootResource" => {
+                let root = self.environment.root_resource.unwrap_or(self.root);
+                return Ok(vec![Item::Element(root)]);
+            }
             "sct" => "http://snomed.info/sct",
             "loinc" => "http://loinc.org",
             "ucum" => "http://unitsofmeasure.org",
@@ -226,8 +292,15 @@ impl<'a> Evaluator<'a> {
     fn members(&self, on: &[Item<'a>], name: &str) -> Result<Collection<'a>> {
         let mut found = Vec::new();
         for item in on {
-            if let Item::Element(element) = item {
-                members_of(element, name, &mut found);
+            match item {
+                Item::Element(element) => members_of(element, name, &mut found),
+                Item::Type { namespace, .. } if name == "namespace" => {
+                    found.push(Item::String((*namespace).into()));
+                }
+                Item::Type { name: text, .. } if name == "name" => {
+                    found.push(Item::String((*text).into()));
+                }
+                _ => {}
             }
         }
         self.count(found.len())?;
@@ -264,6 +337,27 @@ impl<'a> Evaluator<'a> {
         let right = self.run(right, scope)?;
         self.count(left.len().saturating_mul(right.len()))?;
         operators::apply(operator, left, right)
+    }
+}
+
+/// A type specifier must name a type that exists.
+fn check_type(type_name: &TypeName) -> Result<()> {
+    const SYSTEM: &[&str] = &[
+        "Any", "Boolean", "String", "Integer", "Decimal", "Date", "DateTime", "Time", "Quantity",
+    ];
+    let name = type_name.name.as_ref();
+    let is_system = SYSTEM.contains(&name);
+    let is_fhir = Definitions::r4().type_kind(name).is_some() || name == "Element";
+    let is_known = match type_name.namespace.as_deref() {
+        Some("System") => true,
+        Some("FHIR") => is_fhir,
+        Some(_) => false,
+        None => is_system || is_fhir,
+    };
+    if is_known {
+        Ok(())
+    } else {
+        Err(EvalError::UnknownType(name.into()))
     }
 }
 

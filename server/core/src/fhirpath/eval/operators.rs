@@ -4,7 +4,9 @@
 
 use std::cmp::Ordering;
 
-use super::{Collection, EvalError, Item, Operator, Result, single, truth};
+use crate::datatype::decimal::{Decimal, Rounding};
+
+use super::{Collection, EvalError, Item, Operator, Result, moment, single, truth, units};
 
 fn boolean<'a>(value: Option<bool>) -> Collection<'a> {
     value.map(Item::Boolean).into_iter().collect()
@@ -104,11 +106,41 @@ fn equivalent(left: &[Item<'_>], right: &[Item<'_>]) -> bool {
             .join(" ")
             .to_lowercase()
     };
-    let is_alike = |a: &Item<'_>, b: &Item<'_>| match (a.as_text(), b.as_text()) {
-        (Some(a), Some(b)) => folded(&a) == folded(&b),
+    let is_alike = |a: &Item<'_>, b: &Item<'_>| match (a.to_system(), b.to_system()) {
+        (Item::String(a), Item::String(b)) => folded(&a) == folded(&b),
+        (Item::Number { value: a, .. }, Item::Number { value: b, .. }) => is_near(&a, &b),
+        (Item::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
+            is_near_quantity((&a, &x), (&b, &y))
+        }
         _ => a.equals(b) == Some(true),
     };
     left.len() == right.len() && left.iter().all(|a| right.iter().any(|b| is_alike(a, b)))
+}
+
+/// Equal when rounded to the places of the less precise one; zeros at the end do not count.
+fn is_near(a: &Decimal, b: &Decimal) -> bool {
+    let places = a.significant_places().min(b.significant_places());
+    a.to_places(places, Rounding::HalfUp) == b.to_places(places, Rounding::HalfUp)
+}
+
+/// The same in the unit of the second; `1 year ~ 1 'a'` although the two are not equal.
+fn is_near_quantity((a, x): (&Decimal, &str), (b, y): (&Decimal, &str)) -> bool {
+    let fixed = |unit: &str| match unit {
+        "year" | "years" => "a".to_owned(),
+        "month" | "months" => "mo".to_owned(),
+        _ => units::code(unit).to_owned(),
+    };
+    let (x, y) = (fixed(x), fixed(y));
+    if x == y {
+        return is_near(a, b);
+    }
+    let converted = |number: &Decimal, from: &str, to: &str| {
+        let (low, _) = crate::datatype::ucum::convert(&number.to_string(), from, to)?;
+        Decimal::parse(&low).ok()
+    };
+    // Which of the two is less precise shows in one of the units only: `4 'g'` is `4.04 'g'`, `4000 'mg'` not `4040 'mg'`.
+    converted(a, &x, &y).is_some_and(|a| is_near(&a, b))
+        || converted(b, &y, &x).is_some_and(|b| is_near(a, &b))
 }
 
 pub(super) fn contains(items: &[Item<'_>], item: &Item<'_>) -> bool {
@@ -134,7 +166,8 @@ fn compare<'a>(
     let (Some(left), Some(right)) = (single(left)?, single(right)?) else {
         return Ok(Vec::new());
     };
-    Ok(boolean(left.compares(right).map(|order| match operator {
+    let order = left.compares(right).ok_or(EvalError::WrongType)?;
+    Ok(boolean(order.map(|order| match operator {
         Operator::Less => order == Ordering::Less,
         Operator::LessOrEqual => order != Ordering::Greater,
         Operator::Greater => order == Ordering::Greater,
@@ -147,13 +180,12 @@ fn arithmetic<'a>(
     left: &[Item<'a>],
     right: &[Item<'a>],
 ) -> Result<Collection<'a>> {
-    let unsupported = || EvalError::Unsupported(operator.text().into());
     let (Some(left), Some(right)) = (single(left)?, single(right)?) else {
         return Ok(Vec::new());
     };
-    match (left.to_system(), right.to_system()) {
+    let found = match (left.to_system(), right.to_system()) {
         (Item::String(a), Item::String(b)) if operator == Operator::Add => {
-            Ok(vec![Item::String((a.into_owned() + &b).into())])
+            Some(Item::String((a.into_owned() + &b).into()))
         }
         (
             Item::Number {
@@ -164,30 +196,98 @@ fn arithmetic<'a>(
                 value: b,
                 is_integer,
             },
-        ) => {
-            let is_integer = is_integer && is_whole;
-            let value = match operator {
-                Operator::Add => a.checked_add(&b),
-                Operator::Subtract => a.checked_sub(&b),
-                Operator::Multiply => a.checked_mul(&b),
-                Operator::Div | Operator::Mod if is_integer => {
-                    let (Some(a), Some(b)) = (a.to_scaled_i64(0), b.to_scaled_i64(0)) else {
-                        return Err(unsupported());
-                    };
-                    let result = if operator == Operator::Div {
-                        a.checked_div(b)
-                    } else {
-                        a.checked_rem(b)
-                    };
-                    return Ok(result.map(Item::integer).into_iter().collect());
-                }
-                _ => return Err(unsupported()),
-            };
-            Ok(value
-                .map(|value| Item::Number { value, is_integer })
-                .into_iter()
-                .collect())
+        ) => numbers(operator, &a, &b, is_whole && is_integer)?,
+        (Item::Quantity { value: a, unit: x }, Item::Quantity { value: b, unit: y }) => {
+            quantities(operator, (&a, &x), (&b, &y))?
         }
-        _ => Err(unsupported()),
+        (Item::Quantity { value: a, unit }, Item::Number { value: b, .. }) => {
+            quantities(operator, (&a, &unit), (&b, "1"))?
+        }
+        (Item::Number { value: a, .. }, Item::Quantity { value: b, unit }) => {
+            quantities(operator, (&a, "1"), (&b, &unit))?
+        }
+        (moment, Item::Quantity { value, unit })
+            if matches!(operator, Operator::Add | Operator::Subtract) =>
+        {
+            let value = if operator == Operator::Add {
+                value
+            } else {
+                value.negated()
+            };
+            moved(moment, &value, &unit)?
+        }
+        _ => return Err(EvalError::WrongType),
+    };
+    Ok(found.into_iter().collect())
+}
+
+fn numbers<'a>(
+    operator: Operator,
+    a: &Decimal,
+    b: &Decimal,
+    is_integer: bool,
+) -> Result<Option<Item<'a>>> {
+    let (value, is_integer) = match operator {
+        Operator::Add => (a.checked_add(b), is_integer),
+        Operator::Subtract => (a.checked_sub(b), is_integer),
+        Operator::Multiply => (a.checked_mul(b), is_integer),
+        Operator::Divide => (a.checked_div(b), false),
+        Operator::Div => (a.checked_div_whole(b), true),
+        Operator::Mod => (a.checked_rem(b), is_integer),
+        _ => return Err(EvalError::WrongType),
+    };
+    Ok(value.map(|value| Item::Number { value, is_integer }))
+}
+
+fn quantities<'a>(
+    operator: Operator,
+    (a, x): (&Decimal, &str),
+    (b, y): (&Decimal, &str),
+) -> Result<Option<Item<'a>>> {
+    let quantity = |value: Option<Decimal>, unit: String| {
+        value.map(|value| Item::Quantity {
+            value,
+            unit: unit.into(),
+        })
+    };
+    Ok(match operator {
+        Operator::Multiply => quantity(a.checked_mul(b), units::product(x, y)),
+        Operator::Divide => quantity(a.checked_div(b), units::quotient(x, y)),
+        Operator::Add | Operator::Subtract => {
+            let b = if units::code(x) == units::code(y) {
+                Some(b.clone())
+            } else {
+                // Only what converts without rounding is added.
+                crate::datatype::ucum::convert(&b.to_string(), units::code(y), units::code(x))
+                    .filter(|(low, high)| low == high)
+                    .and_then(|(low, _)| Decimal::parse(&low).ok())
+            };
+            let Some(b) = b else { return Ok(None) };
+            let sum = if operator == Operator::Add {
+                a.checked_add(&b)
+            } else {
+                a.checked_sub(&b)
+            };
+            quantity(sum, x.to_owned())
+        }
+        _ => return Err(EvalError::WrongType),
+    })
+}
+
+fn moved<'a>(item: Item<'a>, value: &Decimal, unit: &str) -> Result<Option<Item<'a>>> {
+    match item {
+        Item::Date(date) => match moment::add(&date, value, unit) {
+            Some(moved) => Ok(moved.map(Item::Date)),
+            None => Err(EvalError::WrongType),
+        },
+        Item::DateTime(date) => match moment::add(&date, value, unit) {
+            Some(moved) => Ok(moved.map(Item::DateTime)),
+            None => Err(EvalError::WrongType),
+        },
+        Item::Time(time) => match moment::add_to_time(&time, value, unit) {
+            Some(moved) => Ok(Some(Item::Time(moved.into()))),
+            None => Err(EvalError::WrongType),
+        },
+        _ => Err(EvalError::WrongType),
     }
 }

@@ -27,11 +27,33 @@ fn context() -> Context<'static> {
         now: Instant(1_700_000_000_000_000),
         zone: Zone::UTC,
         limits: Limits::default(),
+        codes: &crate::search::codes::Required,
+        custom: crate::search::custom::CustomParams::none(),
     }
 }
 
 fn named(type_name: &str) -> ResourceTypeId {
     Definitions::r4().resource_type(type_name).expect(type_name)
+}
+
+/// The condition of parameters.
+pub(super) fn predicate_of(type_name: &str, params: &[(&str, &str)]) -> Predicate {
+    parsed(type_name, params)
+        .unwrap_or_else(|problem| panic!("{params:?}: {problem}"))
+        .predicate
+}
+
+/// The text of the refusal.
+pub(super) fn refusal_of(type_name: &str, params: &[(&str, &str)]) -> String {
+    parsed(type_name, params).expect_err("refused").to_string()
+}
+
+fn parsed(type_name: &str, params: &[(&str, &str)]) -> Result<SearchRequest, Problem> {
+    let params: Vec<_> = params
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
+    parse(named(type_name), &params, Handling::Strict, &context())
 }
 
 /// Parses `Type?query`, written as in a URL.
@@ -58,6 +80,7 @@ fn show(predicate: &Predicate) -> String {
     };
     match predicate {
         Predicate::Everything => "everything".into(),
+        Predicate::Words { place, any_of } => format!("{place:?} {any_of:?}"),
         Predicate::Nothing => "nothing".into(),
         Predicate::And(items) => format!("({})", list(items, " & ")),
         Predicate::Or(items) => format!("({})", list(items, " | ")),
@@ -102,6 +125,8 @@ fn show_test(test: &ValueTest) -> String {
         ValueTest::String(StringTest::StartsWith(text)) => format!("'{text}'.."),
         ValueTest::String(StringTest::Contains(text)) => format!("..'{text}'.."),
         ValueTest::String(StringTest::Exact(text)) => format!("'{text}'"),
+        ValueTest::String(StringTest::Equals(text)) => format!("='{text}'"),
+        ValueTest::String(StringTest::EndsWith(text)) => format!("..'{text}'"),
         ValueTest::Date(test) => show_date(test),
         ValueTest::Number(test) => show_range(test),
         ValueTest::Quantity(test) => {

@@ -341,7 +341,7 @@ fn result_parameters() {
 #[test]
 fn lenient_search_leaves_out_and_says_so() {
     let request = search(
-        "Patient?foo=1&name=a&name:nope=b&birthdate=xx2000&_sort=foo&_text=c",
+        "Patient?foo=1&name=a&name:nope=b&birthdate=xx2000&_sort=foo&_query=c",
         Handling::Lenient,
     )
     .unwrap();
@@ -349,4 +349,42 @@ fn lenient_search_leaves_out_and_says_so() {
     assert_eq!(request.used, [("name".to_owned(), "a".to_owned())]);
     assert_eq!(request.warnings.len(), 5);
     assert!(search("Patient?birthdate=2000-13", Handling::Lenient).is_err());
+}
+
+/// Spec: <https://hl7.org/fhir/R4/search.html#token>, <https://hl7.org/fhir/R4/search.html#list>
+#[test]
+fn value_sets_lists_and_hierarchies_become_conditions() {
+    for (url, expected) in [
+        ("Patient?_list=42", "<-List.item(id 42)"),
+        (
+            "Observation?subject:Patient._list=42",
+            "subject->Patient(<-List.item(id 42))",
+        ),
+    ] {
+        assert_eq!(show(&predicate(url)), expected, "{url}");
+    }
+    let genders = show(&predicate(
+        "Patient?gender:in=http://hl7.org/fhir/ValueSet/administrative-gender",
+    ));
+    assert!(
+        genders.contains("female") && genders.contains('|'),
+        "{genders}"
+    );
+    let others = show(&predicate(
+        "Patient?gender:not-in=http://hl7.org/fhir/ValueSet/administrative-gender",
+    ));
+    assert_eq!(others, format!("!{genders}"));
+    let below = show(&predicate("Encounter?location:below=Location/1"));
+    assert!(
+        below.starts_with("(location ") && below.contains("location->Location(("),
+        "{below}"
+    );
+    assert_eq!(
+        below.matches("partof->Location").count(),
+        crate::search::hierarchy::LEVELS_MAX - 1
+    );
+    let above = show(&predicate("Location?partof:above=1"));
+    assert!(above.contains("<-Location.partof(id 1)"), "{above}");
+    // A patient is part of nothing.
+    assert!(search("Observation?patient:below=1", Handling::Strict).is_err());
 }

@@ -13,23 +13,15 @@ fn what_is_not_understood_is_an_error_that_says_what_there_is() {
     for (url, kind, text) in [
         ("Patient?foo=1", K::UNKNOWN_PARAMETER, "address-city"),
         ("Patient?Name=1", K::UNKNOWN_PARAMETER, "`Name`"),
-        ("Patient?_text=a", K::UNKNOWN_PARAMETER, "not supported yet"),
+        ("Binary?_text=a", K::UNKNOWN_PARAMETER, "`Binary` has no"),
+        ("Patient?_text=%20", K::BAD_PARAMETER_VALUE, "words"),
+        ("Patient?_filter=a", K::BAD_PARAMETER_VALUE, "an operator"),
         (
-            "Patient?_content=a",
-            K::UNKNOWN_PARAMETER,
-            "not supported yet",
+            "Patient?_list=$current-problems",
+            K::BAD_PARAMETER_VALUE,
+            "the id of a List",
         ),
-        (
-            "Patient?_filter=a",
-            K::UNKNOWN_PARAMETER,
-            "not supported yet",
-        ),
-        ("Patient?_list=a", K::UNKNOWN_PARAMETER, "not supported yet"),
-        (
-            "Patient?_query=a",
-            K::UNKNOWN_PARAMETER,
-            "not supported yet",
-        ),
+        ("Patient?_query=a", K::UNKNOWN_PARAMETER, "no named queries"),
         (
             "Patient?_contained=true",
             K::UNKNOWN_PARAMETER,
@@ -52,19 +44,11 @@ fn what_is_not_understood_is_an_error_that_says_what_there_is() {
         ),
         (
             "Condition?code:below=a",
-            K::UNKNOWN_MODIFIER,
-            "not supported yet",
+            K::BAD_PARAMETER_VALUE,
+            "`system|code`",
         ),
-        (
-            "Condition?code:in=a",
-            K::UNKNOWN_MODIFIER,
-            "not supported yet",
-        ),
-        (
-            "Condition?code:not-in=a",
-            K::UNKNOWN_MODIFIER,
-            "not supported yet",
-        ),
+        ("Condition?code:in=a", K::UNKNOWN_CODES, "not loaded"),
+        ("Condition?code:not-in=a", K::UNKNOWN_CODES, "not loaded"),
         (
             "Observation?subject:Practitioner=1",
             K::UNKNOWN_MODIFIER,

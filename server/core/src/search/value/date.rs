@@ -2,7 +2,7 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/search.html#date>. A value without a zone is taken in the zone of the context.
 
-use super::{Reading, prefix};
+use super::{Modifier, Reading, prefix};
 use crate::datatype::date::parse_search;
 use crate::issue::Problem;
 use crate::search::predicate::{Comparison, DateTest, ValueTest};
@@ -19,6 +19,13 @@ pub fn date_test(reading: &Reading<'_>, text: &str) -> Result<DateTest, Problem>
     let (comparison, date) = prefix::split(reading, text)?;
     let date = parse_search(date).ok_or_else(|| reading.bad_value(FORM))?;
     let range = date.range(reading.context.zone);
+    if reading.modifier == Modifier::Overlaps {
+        return Ok(DateTest {
+            comparison: Comparison::Approximate,
+            start: range.start,
+            end: range.end,
+        });
+    }
     let range = if comparison == Comparison::Approximate {
         range.approximate(reading.context.now)
     } else {

@@ -43,6 +43,16 @@ pub enum Modifier {
     Above,
     /// `:below`
     Below,
+    /// `:in`
+    In,
+    /// `:not-in`; the caller turns the result around.
+    NotIn,
+    /// Equal without case and accents; only inside `_filter`.
+    Equals,
+    /// Ends with; only inside `_filter`.
+    EndsWith,
+    /// Overlaps; only inside `_filter`.
+    Overlaps,
     /// `:Patient`
     Type(ResourceTypeId),
 }
@@ -116,6 +126,10 @@ pub static TYPE_ROWS: [TypeRow; 9] = [
         modifiers: &[
             ("not", Modifier::Not),
             ("text", Modifier::Text),
+            ("above", Modifier::Above),
+            ("below", Modifier::Below),
+            ("in", Modifier::In),
+            ("not-in", Modifier::NotIn),
             ("of-type", Modifier::OfType),
         ],
         takes_prefix: false,
@@ -123,7 +137,11 @@ pub static TYPE_ROWS: [TypeRow; 9] = [
     },
     TypeRow {
         kind: ParamType::Reference,
-        modifiers: &[("identifier", Modifier::Identifier)],
+        modifiers: &[
+            ("identifier", Modifier::Identifier),
+            ("above", Modifier::Above),
+            ("below", Modifier::Below),
+        ],
         takes_prefix: false,
         read: reference::read,
     },

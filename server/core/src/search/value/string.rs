@@ -22,6 +22,8 @@ pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Pro
     }
     let test = match reading.modifier {
         Modifier::Contains => StringTest::Contains(normal),
+        Modifier::Equals => StringTest::Equals(normal),
+        Modifier::EndsWith => StringTest::EndsWith(normal),
         _ => StringTest::StartsWith(normal),
     };
     Ok(vec![ValueTest::String(test)])

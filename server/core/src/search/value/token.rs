@@ -6,7 +6,7 @@ use conformance::{Definitions, SearchParam};
 
 use super::{Modifier, Reading};
 use crate::datatype::string::normalise;
-use crate::issue::Problem;
+use crate::issue::{ErrorKind, Problem};
 use crate::search::path;
 use crate::search::predicate::{TokenTest, ValueTest};
 use crate::search::text::{split, unescape};
@@ -18,6 +18,8 @@ pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Pro
     let tests = match reading.modifier {
         Modifier::Text => vec![text_test(reading, text)?],
         Modifier::OfType => vec![of_type(reading, text)?],
+        Modifier::In | Modifier::NotIn => members(reading, text)?,
+        Modifier::Above | Modifier::Below => relatives(reading, text)?,
         _ => with_implied_system(reading.param, token_test(reading, text)?),
     };
     Ok(tests.into_iter().map(ValueTest::Token).collect())
@@ -67,6 +69,54 @@ fn of_type(reading: &Reading<'_>, text: &str) -> Result<TokenTest, Problem> {
         }
         _ => Err(reading.bad_value(FORM_OF_TYPE)),
     }
+}
+
+/// The members of the value set that a value names by its url.
+fn members(reading: &Reading<'_>, text: &str) -> Result<Vec<TokenTest>, Problem> {
+    let url = unescape(text);
+    let members = reading.context.codes.expand(&url);
+    let members = members.map_err(|why| unknown_codes(reading, "in", &why))?;
+    let test = |(system, code): (String, String)| {
+        let test = if system.is_empty() {
+            TokenTest::NoSystemCode(code)
+        } else {
+            TokenTest::SystemCode(system, code)
+        };
+        with_implied_system(reading.param, test)
+    };
+    let tests: Vec<TokenTest> = members.into_iter().flat_map(test).collect();
+    // An empty value set has no member in any resource: a code that cannot be.
+    Ok(if tests.is_empty() {
+        vec![TokenTest::NoSystemCode(String::new())]
+    } else {
+        tests
+    })
+}
+
+/// The code of a value and everything above or below it in its code system.
+fn relatives(reading: &Reading<'_>, text: &str) -> Result<Vec<TokenTest>, Problem> {
+    let TokenTest::SystemCode(system, code) = token_test(reading, text)? else {
+        return Err(
+            reading.bad_value("`system|code` is expected: a hierarchy belongs to a code system")
+        );
+    };
+    let codes = reading.context.codes;
+    let (name, found) = match reading.modifier {
+        Modifier::Above => ("above", codes.above(&system, &code)),
+        _ => ("below", codes.below(&system, &code)),
+    };
+    let found = found.map_err(|why| unknown_codes(reading, name, &why))?;
+    let test =
+        |code| with_implied_system(reading.param, TokenTest::SystemCode(system.clone(), code));
+    Ok(found.into_iter().flat_map(test).collect())
+}
+
+fn unknown_codes(reading: &Reading<'_>, modifier: &str, why: &str) -> Problem {
+    let text = format!(
+        "`{}:{modifier}` cannot be answered: {why}",
+        reading.param.code
+    );
+    Problem::new(ErrorKind::UNKNOWN_CODES, text).at(reading.param.code)
 }
 
 /// A `code` element carries no system; its required value set says which one is meant. So `system|code` becomes

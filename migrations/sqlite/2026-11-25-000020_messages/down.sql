@@ -1,0 +1,16 @@
+DROP TABLE incident_step;
+DROP TABLE incident;
+DROP TABLE unmapped;
+DROP TABLE loss;
+DROP TABLE hold;
+DROP TABLE review;
+DROP TABLE owner;
+DROP TABLE alias;
+DROP TABLE source_revision;
+DROP INDEX message_received;
+DROP INDEX message_control;
+DROP INDEX message_odd;
+ALTER TABLE message DROP COLUMN edited_from;
+ALTER TABLE message DROP COLUMN replays;
+ALTER TABLE message DROP COLUMN changed_at;
+ALTER TABLE message DROP COLUMN mapping;
