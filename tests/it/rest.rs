@@ -291,3 +291,56 @@ fn every_search_parameter_claimed_is_taken() {
     }
     assert!(count > 2_000, "{count}");
 }
+
+/// Nothing in a URL is silently disregarded, unless the client asks for lenience.
+/// Verifies: SRS-005, RC-016
+/// Spec: https://hl7.org/fhir/R4/http.html#general
+#[test]
+fn unknown_parameters_are_refused_by_every_interaction() {
+    let ground = Ground::start();
+    let mut client = ground.client();
+    let patient = r#"{"resourceType":"Patient","id":"p","active":true}"#;
+    let json_type = ("content-type", "application/fhir+json");
+    let patch_type = ("content-type", "application/json-patch+json");
+    let put = client.request("PUT", "/fhir/Patient/p", &[json_type], patient.as_bytes());
+    assert_eq!(put.unwrap().status, 201);
+    let read = r#"{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"Patient/p?colour=red"}}]}"#;
+    let batch = client.post("/fhir", read.as_bytes()).unwrap();
+    assert_eq!(
+        text(&json(&batch), &["entry", "0", "response", "status"]),
+        "400 Bad Request"
+    );
+    let anonymous = r#"{"resourceType":"Patient"}"#;
+    let empty = r#"{"resourceType":"Bundle","type":"batch"}"#;
+    let patch = r#"[{"op":"replace","path":"/active","value":false}]"#;
+    for (method, path, content, body, lenient) in [
+        ("GET", "/fhir/Patient/p", None, "", 200),
+        ("HEAD", "/fhir/Patient/p", None, "", 200),
+        ("GET", "/fhir/Patient/p/_history/1", None, "", 200),
+        ("POST", "/fhir/Patient", Some(json_type), anonymous, 201),
+        ("POST", "/fhir", Some(json_type), empty, 200),
+        ("PUT", "/fhir/Patient/p", Some(json_type), patient, 200),
+        ("PATCH", "/fhir/Patient/p", Some(patch_type), patch, 200),
+        ("DELETE", "/fhir/Patient/p", None, "", 204),
+    ] {
+        let path = format!("{path}?colour=red");
+        let headers: Vec<(&str, &str)> = content.into_iter().collect();
+        let strict = client
+            .request(method, &path, &headers, body.as_bytes())
+            .unwrap();
+        assert_eq!(strict.status, 400, "{method} {path}: {}", strict.text());
+        assert!(
+            method == "HEAD" || strict.text().contains("`colour`"),
+            "{}",
+            strict.text()
+        );
+        let headers: Vec<(&str, &str)> = content
+            .into_iter()
+            .chain([("prefer", "handling=lenient")])
+            .collect();
+        let answer = client
+            .request(method, &path, &headers, body.as_bytes())
+            .unwrap();
+        assert_eq!(answer.status, lenient, "{method} {path}: {}", answer.text());
+    }
+}

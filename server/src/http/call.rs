@@ -16,7 +16,7 @@ use fhir_core::xml;
 use futures_util::StreamExt;
 
 use super::negotiate::{self, Format};
-use super::prefer::Prefer;
+use super::prefer::{Handling, Prefer};
 use crate::app::Server;
 
 /// Longest query string or form read, in bytes: room for a few thousand ids.
@@ -148,6 +148,19 @@ impl Call {
     /// `too-costly` when there are too many or they are too long
     pub fn query(&self) -> Result<Vec<(String, String)>, Problem> {
         parse_query(self.request.query_string())
+    }
+
+    /// Refuses parameters of the query that the interaction does not know; a client that asks for lenience has them left
+    /// out. `_format` and `_pretty` are known everywhere.
+    ///
+    /// # Errors
+    /// `unknown-parameter`, naming it
+    pub fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let query = self.request.query_string();
+        if query.is_empty() || self.prefer().handling == Handling::Lenient {
+            return Ok(());
+        }
+        only(&parse_query(query)?, known)
     }
 
     /// The form the client wants its answer in.
@@ -413,6 +426,27 @@ fn decode(text: &str) -> Result<String, Problem> {
         }
     }
     String::from_utf8(out).map_err(|_| refuse("it is not UTF-8"))
+}
+
+/// Refuses parameters that are not `known`, `_format` or `_pretty`.
+///
+/// # Errors
+/// `unknown-parameter`, naming it
+pub fn only(parameters: &[(String, String)], known: &[&str]) -> Result<(), Problem> {
+    let is_known = |name: &str| known.contains(&name) || matches!(name, "_format" | "_pretty");
+    let Some((name, _)) = parameters.iter().find(|(name, _)| !is_known(name)) else {
+        return Ok(());
+    };
+    let names: Vec<&str> = known
+        .iter()
+        .copied()
+        .chain(["_format", "_pretty"])
+        .collect();
+    let text = format!(
+        "this interaction has no parameter `{name}`; it has: {}",
+        names.join(", ")
+    );
+    Err(Problem::new(ErrorKind::UNKNOWN_PARAMETER, text).at(name))
 }
 
 /// Encodes one name or value for a query. What FHIR uses as delimiters stays readable.

@@ -29,6 +29,7 @@ const PARALLEL_MAX: usize = 32;
 /// # Errors
 /// `bad-entry`; for a transaction those of every entry
 pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
+    call.only(&[])?;
     let document = call.json().await?;
     let prefer = call.prefer();
     let (server, access) = (Arc::clone(&call.server), call.access.clone());

@@ -26,6 +26,8 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let resource_type = call.resource_type()?;
     call.access.permit(Act::Create, resource_type)?;
+    // A condition belongs into `If-None-Exist`; here it would be taken for one and do nothing.
+    call.only(&[])?;
     let document = if binary::is_raw(&call, resource_type) {
         binary::document(&mut call, None).await?
     } else {

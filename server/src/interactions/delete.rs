@@ -24,6 +24,7 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 /// # Errors
 /// Those of the write path; `version-conflict`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
+    call.only(&[])?;
     let need = update::need(call.header(header::IF_MATCH))?;
     perform(
         &call.server,

@@ -20,7 +20,7 @@ use super::{
 use fhir_store::HistoryScope;
 
 use crate::app::Server;
-use crate::http::call::parse_query;
+use crate::http::call::{only, parse_query};
 use crate::http::prefer::{Handling, Return};
 use crate::search::Target;
 use crate::write::Need;
@@ -173,11 +173,15 @@ pub async fn get(
             )
             .await
         }
-        [type_name, id] => read::perform(server, access, &key(type_name, id)?, condition).await,
+        [type_name, id] => {
+            only(&parse_query(query)?, &[])?;
+            read::perform(server, access, &key(type_name, id)?, condition).await
+        }
         [type_name, id, "_history"] => {
             history::perform(server, access, &key(type_name, id)?, &parse_query(query)?).await
         }
         [type_name, id, "_history", version] => {
+            only(&parse_query(query)?, &[])?;
             vread::perform(
                 server,
                 access,

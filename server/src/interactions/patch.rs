@@ -33,6 +33,7 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
     call.access.permit(Act::Update, key.resource_type)?;
+    call.only(&[])?;
     let if_match = if_match(&call)?;
     let patch = call.patch().await?;
     let return_ = call.prefer().return_.unwrap_or_default();

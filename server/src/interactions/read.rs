@@ -22,6 +22,7 @@ use crate::search;
 /// `not-found`, `deleted`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
+    call.only(&["_summary", "_elements"])?;
     let condition = ReadCondition::parse(
         call.header(header::IF_NONE_MATCH),
         call.header(header::IF_MODIFIED_SINCE),

@@ -29,6 +29,7 @@ use crate::write::{Attempts, Draft, Need, Plan, Step};
 pub async fn handle(mut call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
     call.access.permit(Act::Update, key.resource_type)?;
+    call.only(&[])?;
     let need = need(call.header(header::IF_MATCH))?;
     let document = if binary::is_raw(&call, key.resource_type) {
         binary::document(&mut call, Some(key.id.as_str())).await?

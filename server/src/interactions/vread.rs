@@ -17,6 +17,7 @@ use crate::interaction::Interaction;
 /// # Errors
 /// `not-found`, `deleted`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
+    call.only(&[])?;
     perform(&call.server, &call.access, &call.key()?, call.version()).await
 }
 
