@@ -27,9 +27,6 @@ const MESSAGES: [(&str, &[u8]); 3] = [
 /// Vital signs of the same patients.
 const VITAL_SIGNS: &[u8] = include_bytes!("../../demo/vital-signs.json");
 
-/// Where the demo listens unless told otherwise.
-const MLLP: &str = "127.0.0.1:2575";
-
 /// What `stoker demo` can be told.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -55,7 +52,6 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     settings
         .database
         .get_or_insert_with(|| format!("sqlite:{}", folder.path().join("demo.db").display()));
-    settings.mllp.get_or_insert(MLLP.parse()?);
     settings.log_filter.get_or_insert_with(|| "warn".to_owned());
     let config = Config::load(&settings, None).map_err(|e| e.to_string())?;
     if config.mllp == Listen::Off {

@@ -1,19 +1,12 @@
 //! `stoker feeds`: what `/admin/feeds` of a running server offers, from the command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use adapters::http_client::{Limits, Response, Target, request};
-use adapters::tls::{ClientFiles, Connector};
 use serde_json::{Map, Value};
 
 use crate::commands::block_on;
-use crate::config::Secret;
+use crate::commands::remote::{Body, Remote};
 
-/// Longest wait for an answer: a feed that is paused finishes what it has received first.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// Largest answer read, bytes.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Keys whose values are lists; written with commas.
 const LISTS: [&str; 3] = ["allow", "processing_ids", "refuse_faults"];
 
@@ -23,33 +16,7 @@ pub struct Arguments {
     #[command(subcommand)]
     action: Action,
     #[command(flatten)]
-    server: ServerArguments,
-}
-
-/// Which server is asked, and as whom.
-#[derive(clap::Args)]
-pub struct ServerArguments {
-    /// The server
-    #[arg(
-        long,
-        global = true,
-        env = "STOKER_SERVER",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    server: String,
-    /// The server's admin token
-    #[arg(
-        long,
-        global = true,
-        env = "STOKER_ADMIN_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
-    token: Option<Secret>,
-    /// PEM file: who signs the server's certificate (https)
-    #[arg(long, global = true, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    remote: Remote,
 }
 
 #[derive(clap::Subcommand)]
@@ -108,32 +75,30 @@ struct Given {
 /// # Errors
 /// A server that cannot be reached, or what it refused.
 pub fn run(arguments: &Arguments) -> Result<(), String> {
-    let server = Api::new(&arguments.server)?;
+    let remote = &arguments.remote;
     block_on(async {
         match &arguments.action {
-            Action::List => list(&server.ask("GET", "", None).await?),
-            Action::Show { name } => show(&server.ask("GET", name, None).await?),
+            Action::List => list(&read(
+                &remote.ask("GET", "/admin/feeds", Body::None).await?,
+            )?),
+            Action::Show { name } => show(&ask(remote, "GET", name).await?),
             Action::Add { name, settings } => {
-                if server.call("GET", name, None).await?.status == 200 {
+                let there = remote.send("GET", &place(name)?, Body::None).await?;
+                if there.status == 200 {
                     return Err(format!("feed `{name}` is there already; use `change`"));
                 }
-                let body = Value::Object(settings.over(Map::new())?);
-                tell(&server.ask("PUT", name, Some(&body)).await?)
+                tell(&put(remote, name, settings.over(Map::new())?).await?)
             }
             Action::Change { name, settings } => {
-                let feed = server.ask("GET", name, None).await?;
+                let feed = ask(remote, "GET", name).await?;
                 let old = feed.get("settings").and_then(Value::as_object);
-                let body = Value::Object(settings.over(old.cloned().unwrap_or_default())?);
-                tell(&server.ask("PUT", name, Some(&body)).await?)
+                let settings = settings.over(old.cloned().unwrap_or_default())?;
+                tell(&put(remote, name, settings).await?)
             }
-            Action::Pause { name } => {
-                tell(&server.ask("POST", &format!("{name}/pause"), None).await?)
-            }
-            Action::Resume { name } => {
-                tell(&server.ask("POST", &format!("{name}/resume"), None).await?)
-            }
+            Action::Pause { name } => tell(&ask(remote, "POST", &format!("{name}/pause")).await?),
+            Action::Resume { name } => tell(&ask(remote, "POST", &format!("{name}/resume")).await?),
             Action::Remove { name } => {
-                server.ask("DELETE", name, None).await?;
+                remote.ask("DELETE", &place(name)?, Body::None).await?;
                 println!("{name} removed");
                 Ok(())
             }
@@ -141,80 +106,25 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     })
 }
 
-/// The server's interface for feeds.
-struct Api {
-    target: Target,
-    authorization: Option<String>,
-    connector: Option<Connector>,
+/// Where a feed, or what is done with it, is found.
+fn place(path: &str) -> Result<String, String> {
+    let name = path.split('/').next().unwrap_or_default();
+    adapters::feed::check_name(name)?;
+    Ok(format!("/admin/feeds/{path}"))
 }
 
-impl Api {
-    fn new(arguments: &ServerArguments) -> Result<Self, String> {
-        let target = Target::parse(&arguments.server).map_err(|e| format!("`--server`: {e}"))?;
-        let connector = match &arguments.ca {
-            Some(ca) => Some(Connector::new(&ClientFiles {
-                ca: ca.clone(),
-                own: None,
-            })?),
-            None => None,
-        };
-        let token = arguments.token.as_ref();
-        Ok(Self {
-            target,
-            authorization: token.map(|token| format!("Bearer {}", token.reveal())),
-            connector,
-        })
-    }
+async fn ask(remote: &Remote, method: &str, path: &str) -> Result<Value, String> {
+    read(&remote.ask(method, &place(path)?, Body::None).await?)
+}
 
-    async fn call(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Response, String> {
-        adapters::feed::check_name(path.split('/').next().unwrap_or_default())
-            .or_else(|e| if path.is_empty() { Ok(()) } else { Err(e) })?;
-        let base = self.target.path.trim_end_matches('/');
-        let slash = if path.is_empty() { "" } else { "/" };
-        let target = Target {
-            path: format!("{base}/admin/feeds{slash}{path}"),
-            ..self.target.clone()
-        };
-        let mut headers = vec![("content-type", "application/json")];
-        if let Some(authorization) = &self.authorization {
-            headers.push(("authorization", authorization));
-        }
-        let limits = Limits {
-            connect_timeout: Duration::from_secs(10),
-            answer_timeout: ANSWER_TIMEOUT,
-            answer_bytes_max: ANSWER_BYTES_MAX,
-        };
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let tls = self.connector.as_ref();
-        request(&target, method, &headers, body.as_bytes(), tls, &limits)
-            .await
-            .map_err(|e| format!("{}:{}: {e}", target.host, target.port))
-    }
+async fn put(remote: &Remote, name: &str, settings: Map<String, Value>) -> Result<Value, String> {
+    let body = Value::Object(settings).to_string();
+    let body = Body::Json(body.as_bytes());
+    read(&remote.ask("PUT", &place(name)?, body).await?)
+}
 
-    /// The answer's body, when the server did what it was asked.
-    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let response = self.call(method, path, body).await?;
-        let value: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
-        if response.status < 300 {
-            return Ok(value);
-        }
-        let issues = value.get("issue").and_then(Value::as_array);
-        let texts = issues
-            .into_iter()
-            .flatten()
-            .filter_map(|issue| issue.get("diagnostics")?.as_str());
-        let texts: Vec<&str> = texts.collect();
-        Err(format!(
-            "the server answered {}: {}",
-            response.status,
-            texts.join("; ")
-        ))
-    }
+fn read(answer: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(answer).map_err(|e| format!("the answer is no JSON: {e}"))
 }
 
 impl Given {

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use fhir_core::json::Value;
 
 use crate::commands::block_on;
-use crate::commands::remote::{Remote, column, query};
+use crate::commands::remote::{Body, Remote, column, query};
 
 /// What `stoker messages` can be told.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
     action: Action,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(clap::Subcommand)]
@@ -21,22 +23,16 @@ enum Action {
     List {
         #[command(flatten)]
         filter: Filter,
-        #[command(flatten)]
-        remote: Remote,
     },
     /// Show one message with issues and resources, as JSON
     Show {
         /// Number of the message
         id: i64,
-        #[command(flatten)]
-        remote: Remote,
     },
     /// Print the bytes of a message as they were received
     Raw {
         /// Number of the message
         id: i64,
-        #[command(flatten)]
-        remote: Remote,
     },
     /// Read one message again, or take a corrected copy of it
     Replay {
@@ -45,15 +41,11 @@ enum Action {
         /// The corrected copy
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
-        #[command(flatten)]
-        remote: Remote,
     },
     /// Read a selection again, oldest first; those in error when no state is named
     ReplayAll {
         #[command(flatten)]
         filter: Filter,
-        #[command(flatten)]
-        remote: Remote,
     },
     /// Set a message aside for good
     Discard {
@@ -62,8 +54,6 @@ enum Action {
         /// Why, without patient data
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        remote: Remote,
     },
 }
 
@@ -132,41 +122,41 @@ impl Filter {
 /// # Errors
 /// A server that cannot be reached or refuses.
 pub fn run(arguments: &Arguments) -> Result<(), String> {
+    let remote = &arguments.remote;
     block_on(async {
         match &arguments.action {
-            Action::List { filter, remote } => {
+            Action::List { filter } => {
                 let path = format!("/admin/messages{}", filter.query(None));
-                print_rows(&remote.json("GET", &path, b"").await?);
+                print_rows(&remote.json("GET", &path, Body::None).await?);
             }
-            Action::Show { id, remote } => {
+            Action::Show { id } => {
                 let answer = remote
-                    .json("GET", &format!("/admin/messages/{id}"), b"")
+                    .json("GET", &format!("/admin/messages/{id}"), Body::None)
                     .await?;
                 println!("{}", String::from_utf8_lossy(&answer.to_bytes()));
             }
-            Action::Raw { id, remote } => {
+            Action::Raw { id } => {
                 let raw = remote
-                    .ask("GET", &format!("/admin/messages/{id}/raw"), b"")
+                    .ask("GET", &format!("/admin/messages/{id}/raw"), Body::None)
                     .await?;
                 std::io::stdout()
                     .write_all(&raw)
                     .map_err(|e| e.to_string())?;
             }
-            Action::Replay { id, file, remote } => {
-                let body = match file {
-                    Some(path) => {
-                        std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?
-                    }
-                    None => Vec::new(),
+            Action::Replay { id, file } => {
+                let read = |path: &PathBuf| {
+                    std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
                 };
+                let corrected = file.as_ref().map(read).transpose()?;
+                let body = corrected.as_deref().map_or(Body::None, Body::Hl7v2);
                 let path = format!("/admin/messages/{id}/replay");
-                print_rows(&remote.json("POST", &path, &body).await?);
+                print_rows(&remote.json("POST", &path, body).await?);
             }
-            Action::ReplayAll { filter, remote } => replay_all(filter, remote).await?,
-            Action::Discard { id, reason, remote } => {
+            Action::ReplayAll { filter } => replay_all(filter, remote).await?,
+            Action::Discard { id, reason } => {
                 let reason = query(&[("reason", Some(reason.clone()))]);
                 let path = format!("/admin/messages/{id}/discard{reason}");
-                print_rows(&remote.json("POST", &path, b"").await?);
+                print_rows(&remote.json("POST", &path, Body::None).await?);
             }
         }
         Ok(())
@@ -179,7 +169,7 @@ async fn replay_all(filter: &Filter, remote: &Remote) -> Result<(), String> {
     loop {
         let more = after.map(|id: String| ("after", id));
         let path = format!("/admin/messages/replay{}", filter.query(more));
-        let answer = remote.json("POST", &path, b"").await?;
+        let answer = remote.json("POST", &path, Body::None).await?;
         print_rows(&answer);
         match column(&answer, "next") {
             next if next.is_empty() => return Ok(()),
@@ -228,7 +218,7 @@ pub fn trace(arguments: &TraceArguments) -> Result<(), String> {
     block_on(async {
         let path = query(&[("path", arguments.path.clone())]);
         let path = format!("/fhir/{}/$lineage{path}", arguments.resource);
-        let answer = arguments.remote.json("GET", &path, b"").await?;
+        let answer = arguments.remote.json("GET", &path, Body::None).await?;
         let origins = answer.get("parameter").and_then(Value::as_array);
         for origin in origins.unwrap_or_default() {
             let parts = origin

@@ -10,7 +10,7 @@ use fhir_core::json::Value;
 use mappings::Library;
 
 use crate::commands::block_on;
-use crate::commands::remote::{Remote, column, query};
+use crate::commands::remote::{Body, Remote, column, query};
 use crate::messages::regression::Report;
 
 /// Files of a folder at most.
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
                 ("last", arguments.last.map(|last| last.to_string())),
             ]);
             let path = format!("/admin/regression{path}");
-            arguments.remote.json("POST", &path, b"").await
+            arguments.remote.json("POST", &path, Body::None).await
         })?,
     };
     let named = report.get("differences").and_then(Value::as_array);

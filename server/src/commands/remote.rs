@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapters::http_client::{Limits, Target, request};
+use adapters::http_client::{Limits, Response, Target, request};
 use adapters::tls::{ClientFiles, Connector};
 use fhir_core::json::Value;
+
+use crate::config::Secret;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,6 +22,7 @@ pub struct Remote {
     /// The server
     #[arg(
         long,
+        global = true,
         env = "STOKER_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:8080"
@@ -28,23 +31,35 @@ pub struct Remote {
     /// The server's admin token
     #[arg(
         long,
+        global = true,
         env = "STOKER_ADMIN_TOKEN",
         value_name = "TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<Secret>,
     /// PEM file: who signs the server's certificate (https)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
 
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    /// Nothing.
+    None,
+    /// Settings.
+    Json(&'a [u8]),
+    /// An HL7 v2 message.
+    Hl7v2(&'a [u8]),
+}
+
 impl Remote {
-    /// The body of an answer.
+    /// The answer, whatever its status.
     ///
     /// # Errors
-    /// No answer, or the reasons of a refusal.
-    pub async fn ask(&self, method: &str, path: &str, body: &[u8]) -> Result<Vec<u8>, String> {
-        let base = Target::parse(&self.server)?;
+    /// No answer.
+    pub async fn send(&self, method: &str, path: &str, body: Body<'_>) -> Result<Response, String> {
+        let base = Target::parse(&self.server).map_err(|e| format!("`--server`: {e}"))?;
         let target = Target {
             path: format!("{}{path}", base.path.trim_end_matches('/')),
             ..base
@@ -59,22 +74,32 @@ impl Remote {
                 return Err("https needs `--ca` with the signer's certificate".to_owned());
             }
         };
-        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let token = self.token.as_ref();
+        let bearer = token.map(|token| format!("Bearer {}", token.reveal()));
         let mut headers = vec![("Accept", "*/*")];
-        if let Some(bearer) = &bearer {
-            headers.push(("Authorization", bearer));
-        }
-        if !body.is_empty() {
-            headers.push(("Content-Type", "x-application/hl7-v2+er7"));
-        }
+        headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+        let (media_type, bytes) = match body {
+            Body::None => (None, &[][..]),
+            Body::Json(bytes) => (Some("application/json"), bytes),
+            Body::Hl7v2(bytes) => (Some("x-application/hl7-v2+er7"), bytes),
+        };
+        headers.extend(media_type.map(|media_type| ("Content-Type", media_type)));
         let limits = Limits {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
-        let response = request(&target, method, &headers, body, tls.as_ref(), &limits)
+        request(&target, method, &headers, bytes, tls.as_ref(), &limits)
             .await
-            .map_err(|e| format!("{}:{}: {e}", target.host, target.port))?;
+            .map_err(|e| format!("{}:{}: {e}", target.host, target.port))
+    }
+
+    /// The body of an answer.
+    ///
+    /// # Errors
+    /// No answer, or the reasons of a refusal.
+    pub async fn ask(&self, method: &str, path: &str, body: Body<'_>) -> Result<Vec<u8>, String> {
+        let response = self.send(method, path, body).await?;
         if response.status < 300 {
             return Ok(response.body);
         }
@@ -89,7 +114,7 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Self::ask`]; an answer that is no JSON.
-    pub async fn json(&self, method: &str, path: &str, body: &[u8]) -> Result<Value, String> {
+    pub async fn json(&self, method: &str, path: &str, body: Body<'_>) -> Result<Value, String> {
         let answer = self.ask(method, path, body).await?;
         Value::parse(&answer).map_err(|e| format!("the answer is no JSON: {e}"))
     }
