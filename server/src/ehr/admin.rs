@@ -1,7 +1,7 @@
 //! `/admin/tenants`: list, register, remove and run tenants; what they brought, what is complete, what to decide.
 //!
-//! Who may is decided by [`crate::admin::guard`]. Bodies are JSON, a tenant's file is TOML, errors are OperationOutcomes like everywhere. Left out: changing a tenant
-//! in part; register its whole file again.
+//! Who may is decided by [`crate::admin::guard`]. Bodies are JSON, a tenant's file is TOML, errors are OperationOutcomes
+//! like everywhere. Left out: changing a tenant in part; register its whole file again.
 
 use std::sync::Arc;
 
@@ -18,7 +18,6 @@ use super::port::walk_of;
 use super::state::{number, record_key};
 use super::tenants::{Entry, FILE_BYTES_MAX, Tenants};
 use super::{runner, view};
-use crate::admin::guard::admit;
 use crate::app::{Server, store_problem};
 use crate::http::call::parse_query;
 use crate::http::negotiate::Format;
@@ -61,18 +60,14 @@ fn rendered(result: Result<HttpResponse, Problem>) -> HttpResponse {
     result.unwrap_or_else(|problem| reply::problem(&problem, Format::Json))
 }
 
-/// The tenant of the URL, for whoever may use `/admin`.
+/// The tenant of the URL.
 fn entry(server: &Server, request: &HttpRequest) -> Result<Arc<Entry>, Problem> {
-    admit(server, request)?;
     server.tenants.get(request.match_info().query("tenant"))
 }
 
 /// `GET /admin/tenants`
 #[utoipa::path(get, path = "/admin/tenants", tag = "ehr", responses((status = 200, description = "All tenants and whether they run")))]
-pub async fn list(server: web::Data<Server>, request: HttpRequest) -> HttpResponse {
-    if let Err(problem) = admit(&server, &request) {
-        return reply::problem(&problem, Format::Json);
-    }
+pub async fn list(server: web::Data<Server>) -> HttpResponse {
     let tenants = server.tenants.all();
     let shown = tenants.iter().map(|entry| view::tenant(entry)).collect();
     let list = Value::object([("tenants", Value::Array(shown))]);
@@ -92,14 +87,9 @@ pub async fn list(server: web::Data<Server>, request: HttpRequest) -> HttpRespon
         (status = 409, description = "A file of the tenants folder has this name")
     )
 )]
-pub async fn register(
-    server: web::Data<Server>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> HttpResponse {
+pub async fn register(server: web::Data<Server>, body: web::Payload) -> HttpResponse {
     let server = server.into_inner();
     let work = async {
-        admit(&server, &request)?;
         let toml = read_text(body).await?;
         let (entry, is_new) = Tenants::register(&server, &toml).await?;
         let status = if is_new {
