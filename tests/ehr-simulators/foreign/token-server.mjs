@@ -1,5 +1,5 @@
 // A token server nobody here wrote: npm `oidc-provider` checks our assertions (signature, aud, jti, exp).
-// usage: node token-server.mjs <folder with node_modules> <jwks file>; prints the port.
+// usage: node token-server.mjs <folder with node_modules> <jwks file> [algorithm]; prints the port.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';

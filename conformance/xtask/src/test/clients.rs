@@ -10,11 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use super::Outcome;
-use crate::workspace::root;
+use crate::workspace::{cargo, root};
 
 /// Programs that run one script with the server's FHIR base.
 const SCRIPTS: [&str; 3] = ["fhirpy_check.py", "fhirclient_check.py", "openapi.sh"];
 const KIT: &str = "kit_check.mjs";
+/// Makes a fresh RSA key (PKCS#8, PEM) in the file its argument names.
+const NEW_KEY: &str = "const{generateKeyPairSync:g}=require('crypto');require('fs').writeFileSync(process.argv[1],\
+g('rsa',{modulusLength:3072}).privateKey.export({type:'pkcs8',format:'pem'}))";
 
 /// Where the clients are.
 pub struct Clients {
@@ -97,12 +100,28 @@ impl Clients {
             if let Err(reason) = self.run_one(command, false) {
                 failed.push(format!("{KIT}: {reason}"));
             }
+            if let Err(reason) = self.verify_assertions() {
+                failed.push(format!("oidc-provider: {reason}"));
+            }
         }
         if failed.is_empty() {
             Outcome::Passed
         } else {
             Outcome::Failed(failed.join("\n"))
         }
+    }
+
+    /// The EHR adapter's token requests before a token server that other people wrote.
+    fn verify_assertions(&self) -> Result<(), String> {
+        let key = self.folder.join("key.pem");
+        run(Command::new("node").args(["-e", NEW_KEY]).arg(&key))?;
+        let example = "verify_assertions";
+        let package = ["run", "--quiet", "--locked", "-p", "ehr-simulators"];
+        run(cargo()
+            .args(package)
+            .args(["--example", example, "--"])
+            .arg(&self.folder)
+            .arg(&key))
     }
 
     fn run_one(&self, mut command: Command, is_openapi: bool) -> Result<(), String> {

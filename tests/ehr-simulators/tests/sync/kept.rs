@@ -8,3 +8,8 @@ pub use ehr::memory::Memory as Kept;
 pub async fn open() -> Arc<Kept> {
     Arc::new(Kept::default())
 }
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_the_contract() {
+    ehr::contract::check(&Kept::default()).await.unwrap();
+}

@@ -6,10 +6,8 @@
 mod bulk;
 mod epic;
 mod fidelity;
-mod foreign;
 mod kept;
 mod launch;
 mod manners;
 mod oracle;
 mod stage;
-mod throughput;

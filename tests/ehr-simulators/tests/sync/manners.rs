@@ -285,7 +285,7 @@ async fn a_run_dropped_at_any_request_loses_and_doubles_nothing() {
                     _ = run.run() => {}
                 }
             }
-            stage.run().await;
+            stage.run_after_a_drop().await;
             stage.assert_equal();
             for (id, _) in stage.memory.live("Observation") {
                 assert_eq!(stage.memory.versions("Observation", &id), 1);
