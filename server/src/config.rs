@@ -36,7 +36,7 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub database: Option<String>,
-    /// Address that takes HL7 v2 messages over MLLP, or `off`
+    /// Address that takes HL7 v2 messages over MLLP, or `off` (default: 127.0.0.1:2575)
     #[arg(long, env = "STOKER_MLLP", value_name = "ADDRESS:PORT|off")]
     pub mllp: Option<Listen>,
     /// Name of the MLLP feed, kept with every message
@@ -234,7 +234,7 @@ impl Default for Config {
         Self {
             http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             database: "sqlite:stoker.db".to_owned(),
-            mllp: Listen::Off,
+            mllp: Listen::On(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2575)),
             mllp_feed: "mllp".to_owned(),
             mllp_zone: None,
             mllp_charset: None,

@@ -235,7 +235,14 @@ fn administration_over_the_network_needs_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(built_program("stoker").unwrap());
     command
-        .args(["serve", "--http", "127.0.0.1:0", "--database"])
+        .args([
+            "serve",
+            "--http",
+            "127.0.0.1:0",
+            "--mllp",
+            "off",
+            "--database",
+        ])
         .arg(system_tests::server::url(&folder.path().join("it.db")))
         .env("STOKER_ADMIN_TOKEN", TOKEN);
     let mut process = system_tests::process::Process::start_with(&mut command).unwrap();
@@ -499,7 +506,7 @@ fn feeds_of_the_settings_file_run_from_the_start() {
     let mut file = std::fs::File::create(&settings).unwrap();
     write!(
         file,
-        "http = \"127.0.0.1:0\"\ndatabase = \"{}\"\n\n[[feed]]\nname = \"drop\"\ntransport = \"folder\"\nfolder = \"{}\"\n\
+        "http = \"127.0.0.1:0\"\nmllp = \"off\"\ndatabase = \"{}\"\n\n[[feed]]\nname = \"drop\"\ntransport = \"folder\"\nfolder = \"{}\"\n\
          poll_seconds = 1\n\n[[feed]]\nname = \"second\"\naddress = \"127.0.0.1:0\"\nprocessing_ids = [\"T\"]\n",
         system_tests::server::url(&folder.path().join("it.db")),
         inbox.display()
