@@ -198,7 +198,8 @@ impl Served {
         loop {
             let state = self.tenant();
             let runs = runs(&state);
-            if runs.len() > before {
+            let closed = state.get("running").and_then(Value::as_bool) == Some(false);
+            if closed && runs.len() > before {
                 return runs[0].clone();
             }
             assert!(Instant::now() < deadline, "the run did not end: {state}");

@@ -52,9 +52,9 @@ pub fn schedule(server: &Arc<Server>, entry: &Arc<Entry>) {
                 let wait_s = u64::try_from(wait_s.max(WAIT_MIN_S)).unwrap_or(1);
                 tokio::time::sleep(Duration::from_secs(wait_s)).await;
             }
-            let Ok(lane) = entry.lane.try_lock() else {
+            let Ok(lane) = entry.lane.try_acquire() else {
                 // Somebody asked for a run; its record moves the next date.
-                drop(entry.lane.lock().await);
+                drop(entry.lane.acquire().await);
                 continue;
             };
             // The outcome is in the log and in the list of runs.
@@ -67,16 +67,14 @@ pub fn schedule(server: &Arc<Server>, entry: &Arc<Entry>) {
 
 /// Starts a run and returns at once; `false` when one is under way.
 pub fn begin(server: &Arc<Server>, entry: &Arc<Entry>) -> bool {
-    if entry.lane.try_lock().is_err() {
+    let Ok(lane) = Arc::clone(&entry.lane).try_acquire_owned() else {
         return false;
-    }
+    };
     let (server, entry_of_task) = (Arc::clone(server), Arc::clone(entry));
     let task = server.runtime.clone().spawn(async move {
-        let entry = entry_of_task;
-        let Ok(_lane) = entry.lane.try_lock() else {
-            return;
-        };
-        let _ = execute(&server, &entry).await;
+        // The outcome is in the log and in the list of runs.
+        let _ = execute(&server, &entry_of_task).await;
+        drop(lane);
     });
     entry.keep(task);
     true
@@ -87,7 +85,7 @@ pub fn begin(server: &Arc<Server>, entry: &Arc<Entry>) -> bool {
 /// # Errors
 /// [`EhrError::Paused`] when one is under way; what stopped the run.
 pub async fn run_now(server: &Arc<Server>, entry: &Arc<Entry>) -> Result<RunReport, EhrError> {
-    let Ok(_lane) = entry.lane.try_lock() else {
+    let Ok(_lane) = entry.lane.try_acquire() else {
         return Err(EhrError::Paused("a run is under way".to_owned()));
     };
     execute(server, entry).await

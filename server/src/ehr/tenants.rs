@@ -11,6 +11,7 @@ use ehr::run::Run;
 use ehr::tenant::Tenant;
 use fhir_core::ids::Instant;
 use fhir_core::issue::{ErrorKind, Problem};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::runner;
@@ -37,8 +38,8 @@ pub struct Entry {
     /// Where it comes from.
     pub origin: Origin,
     pub(super) now: Mutex<Now>,
-    /// Held by the run under way, so that there is one at most.
-    pub(super) lane: tokio::sync::Mutex<()>,
+    /// Its one permit is held by the run under way until its record is kept and it is closed.
+    pub(super) lane: Arc<Semaphore>,
 }
 
 /// What a tenant is doing.
@@ -58,12 +59,17 @@ impl Entry {
             tenant: Arc::new(tenant),
             origin,
             now: Mutex::default(),
-            lane: tokio::sync::Mutex::new(()),
+            lane: Arc::new(Semaphore::new(1)),
         })
     }
 
     pub(super) fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another run can begin: none is under way, not even one that is being closed.
+    pub fn is_free(&self) -> bool {
+        self.lane.available_permits() > 0
     }
 
     /// The run under way and when it began.

@@ -38,7 +38,7 @@ pub fn tenant(entry: &Entry) -> Value {
     let every_min = tenant.every_min;
     members.extend(every_min.map(|every_min| ("everyMinutes", number(u64::from(every_min)))));
     let running = entry.running();
-    members.push(("running", Value::Bool(running.is_some())));
+    members.push(("running", Value::Bool(!entry.is_free())));
     if let Some((run, started)) = running {
         members.push(("runningSince", started.to_fhir().into()));
         members.push(("progress", report(&run.report(), None)));
