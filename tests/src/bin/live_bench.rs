@@ -58,7 +58,7 @@ fn main() -> io::Result<()> {
             told += 1;
         }
         latencies.push(started.elapsed());
-        std::thread::sleep(PERIOD.saturating_sub(started.elapsed()));
+        std::thread::park_timeout(PERIOD.saturating_sub(started.elapsed()));
     }
     latencies.sort();
     let at = |percent: usize| {
