@@ -28,7 +28,7 @@ async fn corrections_replace_the_earlier_value_and_keep_history() {
     let row = stage.simulator.with(|state| state.world.rows[2].id.clone());
     stage
         .simulator
-        .with(|state| state.world.correct(&row, "4.10"));
+        .with(|state| state.world.correct(&row, "4.10").is_some());
     stage.advance_s(10);
     let report = stage.run().await;
     assert_eq!((report.counts.new, report.counts.changed), (0, 1));
