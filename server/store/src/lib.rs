@@ -9,6 +9,7 @@ mod catalog;
 mod custom;
 mod db;
 mod device;
+mod dialect;
 mod ehr;
 mod error;
 mod feed;
