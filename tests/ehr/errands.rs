@@ -1,10 +1,13 @@
 //! The real program on errands: an Observation written to an EHR, a patient fetched on demand, copies made again, an EHR
 //! that is left alone.
 
+use std::process::Command;
+
 use ehr::identity::local_id;
 use ehr_simulators::Vendor;
 use fhir_core::json::Value;
 use system_tests::http_client::Response;
+use system_tests::process::built_program;
 
 use crate::program::{Ground, Served, json, number, outcome, runs};
 
@@ -262,4 +265,68 @@ fn copies_are_made_again_after_a_rule_changed() {
         "{}",
         raw.text()
     );
+}
+
+/// Everything under `/admin/tenants` from the command line, and what the server refuses in its words.
+///
+/// Verifies: SRS-203
+#[test]
+fn the_command_line_asks_a_running_server() {
+    let ground = Ground::new(Vendor::Oracle, 1, 5, 0);
+    let mut server = ground.server();
+    let file = ground.path("north.toml");
+    std::fs::write(&file, ground.toml("oracle", "")).unwrap();
+    let url = format!("http://{}", server.address);
+    let ask = |words: &[&str]| {
+        let mut command = Command::new(built_program("stoker").unwrap());
+        command
+            .args(["ehr", "server", "--server", &url])
+            .args(words);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    };
+    let tell = |words: &[&str]| ask(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    assert!(
+        ask(&["show", "north"])
+            .unwrap_err()
+            .contains("no tenant of this name")
+    );
+    assert!(tell(&["register", file.to_str().unwrap()]).contains("\"north\""));
+    assert!(tell(&["list"]).contains("\"north\""));
+    assert!(tell(&["run", "north"]).contains("\"running\""));
+    assert_eq!(outcome(&server.wait_for_run(0)), "complete");
+    assert!(tell(&["show", "north"]).contains("\"addsUp\":true"));
+    assert!(tell(&["completeness", "north", "--incomplete"]).contains("\"total\":0"));
+    assert!(tell(&["completeness", "north", "--patient", "Patient/x"]).contains("\"total\":0"));
+    assert!(tell(&["reviews", "north"]).contains("\"reviews\":[]"));
+    assert!(
+        ask(&["close", "north", "00"])
+            .unwrap_err()
+            .contains("no question")
+    );
+    let row = ground
+        .simulator
+        .with(|state| state.world.rows[0].id.clone());
+    assert!(tell(&["source", "north", "Observation", &row]).contains(&row));
+    assert!(tell(&["normalise", "north"]).contains("\"north\""));
+    assert_eq!(outcome(&server.wait_for_run(1)), "complete");
+    let off = ask(&["write", "north", "Observation/x"]).unwrap_err();
+    assert!(off.contains("no `[write_back]`"), "{off}");
+    assert!(tell(&["written", "north"]).contains("[]"));
+    assert!(
+        ask(&["forget", "north", "x"])
+            .unwrap_err()
+            .contains("nothing is known")
+    );
+    assert!(
+        ask(&["remove", "../feeds"])
+            .unwrap_err()
+            .contains("no name")
+    );
+    tell(&["remove", "north"]);
+    assert!(tell(&["list"]).contains("\"tenants\":[]"));
 }

@@ -148,6 +148,7 @@ pub fn number(value: &Value, path: &[&str]) -> i64 {
 }
 
 pub struct Served {
+    pub address: std::net::SocketAddr,
     pub process: Process,
     pub client: Client,
 }
@@ -165,8 +166,13 @@ impl Served {
         let address = process.wait_for(Duration::from_secs(60), |line| {
             line.strip_prefix("listening http ")?.trim().parse().ok()
         });
-        let client = Client::connect(address.unwrap()).unwrap();
-        Self { process, client }
+        let address = address.unwrap();
+        let client = Client::connect(address).unwrap();
+        Self {
+            address,
+            process,
+            client,
+        }
     }
 
     /// Asks as a page of another site would.

@@ -16,6 +16,8 @@ use crate::profile::Profile;
 
 /// Longest accepted tenant name, in bytes; it is part of every key and tag.
 const TENANT_BYTES_MAX: usize = 64;
+/// Fewest points of likeness that may ask a person: a birth date and nothing else is none.
+const REVIEW_FROM_MIN: u32 = 9;
 /// Most patients in one tenant's list; a larger cohort belongs in a Group and bulk export.
 const PATIENTS_MAX: usize = 100_000;
 
@@ -299,8 +301,9 @@ impl Tenant {
             return Err("`write_back.loinc` is empty (leave the table out to write nothing)");
         }
         let asked_from = self.identity.review_from;
-        if asked_from.is_some_and(|from| from < 9 || from > crate::likeness::POINTS_MAX) {
-            // A birth date and nothing else is no likeness.
+        if asked_from
+            .is_some_and(|from| !(REVIEW_FROM_MIN..=crate::likeness::POINTS_MAX).contains(&from))
+        {
             return Err("`identity.review_from` must be 9 to 25");
         }
         if self.every_min == Some(0) {

@@ -54,6 +54,8 @@ pub struct Faults {
     pub foreign_rows: bool,
     /// Oracle: a row is corrected during the walk, and shows up again on a later page with a higher version.
     pub repeat_rows: bool,
+    /// Oracle: a row shows up again on a later page as it was before it was changed.
+    pub stale_rows: bool,
     /// The next created row is stored, and its answer is lost (504).
     pub lose_answer_of_write: bool,
     /// Oracle: the patient's own view, with results masked.

@@ -9,7 +9,7 @@ use fhir_core::json::Value;
 
 use crate::outcome::{oracle_issue, outcome};
 use crate::wire::{Request, Response};
-use crate::world::{Row, instant};
+use crate::world::{Row, What, instant};
 use crate::{State, object, token, write};
 
 const JSON: &str = "application/fhir+json";
@@ -229,6 +229,16 @@ fn page(
         let again = rows.get(offset - 1).map(|row| row.id.clone());
         let again = again.and_then(|id| state.world.correct(&id, "9.90"));
         here.extend(again);
+    }
+    if state.faults.stale_rows && offset > 0 {
+        let again = rows.get(offset - 1).cloned();
+        here.extend(again.map(|mut row| {
+            row.filed_s -= 3_600;
+            if let What::Number(_, _, digits, _, _) = &mut row.what {
+                *digits = "0.01".to_owned();
+            }
+            row
+        }));
     }
     let end = offset + size;
     let own = request
