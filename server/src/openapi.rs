@@ -99,7 +99,11 @@ pub async fn document() -> HttpResponse {
 
 /// `/docs`: the description as pages, from files inside the program.
 pub fn pages() -> SwaggerUi {
-    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+    // Every type has its own operations: closed by type, and found by its name, the page opens at once.
+    let config = Config::from("/openapi.json")
+        .doc_expansion("none")
+        .filter(true);
+    SwaggerUi::new("/docs/{_:.*}").config(config)
 }
 
 /// The whole description.
