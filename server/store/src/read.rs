@@ -11,6 +11,7 @@ use crate::api::{
     SearchQuery, StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Match};
+use crate::deadline::Limit;
 use crate::error::StoreError;
 use crate::sample;
 use crate::search::{COLUMNS, Found, Searcher};
@@ -174,6 +175,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let _limit = Limit::start(self.shared.options.search_time_max);
         self.at_one_moment(|reader| {
             let samples = match reader.shared.has_samples() {
                 true => reader.search_with_samples(query)?,

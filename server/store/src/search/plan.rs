@@ -17,6 +17,7 @@ use super::tests_of_values::{Columns, low_bounds};
 use crate::api::{Only, SearchQuery, TotalMode};
 use crate::catalog::{Catalog, Core, WIDE};
 use crate::db::{Cell, Engine, Match};
+use crate::deadline;
 use crate::error::StoreError;
 use crate::sql::Sql;
 
@@ -390,7 +391,11 @@ impl Searcher<'_> {
             if let Some(position) = after {
                 out.push(" AND d.rid > ").int(position.rid);
             }
-            for part in node.clone().into_conjuncts() {
+            let parts = node.clone().into_conjuncts();
+            if parts.len() > 1 {
+                self.in_time(&mut out, "d");
+            }
+            for part in parts {
                 if Some(&part) != begin.as_ref() {
                     out.push(" AND ");
                     emitter.condition(&mut out, "r", &part);
@@ -409,6 +414,13 @@ impl Searcher<'_> {
         }
         out.push(" ORDER BY r.rid LIMIT ").int(wanted as i64);
         Ok(out)
+    }
+
+    /// SQLite looks at the clock while it runs; PostgreSQL does by itself.
+    fn in_time(&self, out: &mut Sql, alias: &str) {
+        if self.compiler.db.engine() == Engine::Sqlite {
+            out.push_owned(deadline::condition(alias));
+        }
     }
 
     fn matching(
@@ -441,6 +453,7 @@ impl Searcher<'_> {
             "r.type = "
         })
         .int(t);
+        self.in_time(out, "r");
         for part in parts {
             out.push(" AND ");
             if Some(&part) == begin {
@@ -724,6 +737,9 @@ fn core_page(
         }
     }
     let mut emitter = Emitter::new(engine);
+    if engine == Engine::Sqlite && !range.rest.is_empty() {
+        out.push_owned(deadline::condition("d"));
+    }
     for part in &range.rest {
         out.push(" AND ");
         // What needs the number alone is tested before the resource's row is looked up.
