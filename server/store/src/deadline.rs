@@ -77,11 +77,6 @@ pub(crate) fn register(connection: &mut SqliteConnection) -> QueryResult<()> {
     })
 }
 
-/// The condition that looks at the clock, for rows called `alias`.
-pub(crate) fn condition(alias: &str) -> String {
-    format!(" AND ({alias}.rid & 255 <> 0 OR {IN_TIME}())")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -10,6 +10,7 @@ mod custom;
 mod db;
 mod deadline;
 mod device;
+mod dialect;
 mod ehr;
 mod error;
 mod feed;

@@ -17,7 +17,6 @@ use super::tests_of_values::{Columns, low_bounds};
 use crate::api::{Only, SearchQuery, TotalMode};
 use crate::catalog::{Catalog, Core, WIDE};
 use crate::db::{Cell, Engine, Match};
-use crate::deadline;
 use crate::error::StoreError;
 use crate::sql::Sql;
 
@@ -393,7 +392,7 @@ impl Searcher<'_> {
             }
             let parts = node.clone().into_conjuncts();
             if parts.len() > 1 {
-                self.in_time(&mut out, "d");
+                self.compiler.db.engine().in_time(&mut out, "d");
             }
             for part in parts {
                 if Some(&part) != begin.as_ref() {
@@ -414,13 +413,6 @@ impl Searcher<'_> {
         }
         out.push(" ORDER BY r.rid LIMIT ").int(wanted as i64);
         Ok(out)
-    }
-
-    /// SQLite looks at the clock while it runs; PostgreSQL does by itself.
-    fn in_time(&self, out: &mut Sql, alias: &str) {
-        if self.compiler.db.engine() == Engine::Sqlite {
-            out.push_owned(deadline::condition(alias));
-        }
     }
 
     fn matching(
@@ -453,7 +445,7 @@ impl Searcher<'_> {
             "r.type = "
         })
         .int(t);
-        self.in_time(out, "r");
+        self.compiler.db.engine().in_time(out, "r");
         for part in parts {
             out.push(" AND ");
             if Some(&part) == begin {
@@ -737,8 +729,8 @@ fn core_page(
         }
     }
     let mut emitter = Emitter::new(engine);
-    if engine == Engine::Sqlite && !range.rest.is_empty() {
-        out.push_owned(deadline::condition("d"));
+    if !range.rest.is_empty() {
+        engine.in_time(&mut out, "d");
     }
     for part in &range.rest {
         out.push(" AND ");
