@@ -6,6 +6,7 @@
 use fhir_core::search::predicate::TextPlace;
 
 use crate::db::{Db, Engine};
+use crate::deadline::IN_TIME;
 use crate::error::StoreError;
 use crate::sql::{Bind, Sql};
 
@@ -44,6 +45,13 @@ impl Engine {
                 .bind(Bind::Ints(values.iter().copied().map(Some).collect()))
                 .push(")"),
         };
+    }
+
+    /// Looks at the clock in one row of 256 of `alias`; PostgreSQL does by itself (`statement_timeout`).
+    pub(crate) fn in_time(self, out: &mut Sql, alias: &str) {
+        if self == Self::Sqlite {
+            out.push_owned(format!(" AND ({alias}.rid & 255 <> 0 OR {IN_TIME}())"));
+        }
     }
 
     /// The length of a column of bytes as a number that `substr` takes.

@@ -8,6 +8,7 @@ mod body;
 mod catalog;
 mod custom;
 mod db;
+mod deadline;
 mod device;
 mod dialect;
 mod ehr;

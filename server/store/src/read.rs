@@ -11,6 +11,7 @@ use crate::api::{
     SearchQuery, StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Match};
+use crate::deadline::Limit;
 use crate::dialect;
 use crate::error::StoreError;
 use crate::sample;
@@ -167,6 +168,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let _limit = Limit::start(self.shared.options.search_time_max);
         self.at_one_moment(|reader| {
             let samples = match reader.shared.has_samples() {
                 true => reader.search_with_samples(query)?,
