@@ -2,6 +2,7 @@
 
 mod conformance;
 mod devices;
+mod examples;
 mod feeds;
 mod message_state;
 mod messages;
