@@ -423,6 +423,7 @@ async fn commit(
             message,
             samples,
         } = done;
+        let has_samples = samples.iter().any(|series| !series.is_empty());
         let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
@@ -434,6 +435,11 @@ async fn commit(
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";
         }
+        let observation = has_samples
+            .then(|| Definitions::r4().resource_type("Observation"))
+            .flatten();
+        let types = written.iter().map(|item| item.key.resource_type);
+        task_server.live.committed(types.chain(observation));
         if has_params {
             custom::refresh_soon(&task_server);
         }

@@ -7,5 +7,7 @@ pub mod mllp_client;
 pub mod postgres;
 pub mod process;
 pub mod read_back;
+pub mod receiver;
 pub mod server;
 pub mod synthetic;
+pub mod ws_client;

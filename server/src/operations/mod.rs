@@ -2,6 +2,7 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/operations.html>
 
+mod anomaly;
 pub mod bulk_import;
 pub mod convert;
 pub mod definitions;

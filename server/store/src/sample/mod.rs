@@ -20,7 +20,7 @@ use fhir_core::sample::{SampleValue, Shown, Template, VERSION, id_text};
 use crate::api::Stored;
 use crate::error::StoreError;
 
-pub(crate) use read::find;
+pub(crate) use read::{COLUMNS, find, sample};
 pub(crate) use search::extract;
 pub(crate) use write::{PreparedSeries, SampleWriter};
 
@@ -78,12 +78,12 @@ pub(crate) fn place_of(key: &ResourceKey) -> Option<(&str, i64)> {
     fhir_core::sample::parse_id(key.id.as_str())
 }
 
-fn damaged() -> StoreError {
+pub(crate) fn damaged() -> StoreError {
     StoreError::Internal("a row of a series cannot be read".into())
 }
 
 /// The Observation of a sample.
-fn stored(
+pub(crate) fn stored(
     channel: &str,
     template: &Template,
     sample: NarrowSample,
