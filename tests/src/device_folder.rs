@@ -172,15 +172,16 @@ fn prepare(source: &Ingest, bytes: &[u8]) -> (BTreeSet<String>, Prepared) {
     (devices, source.judge(reading, &payload, &directory))
 }
 
-/// How much of a payload a mapping takes: measurements first, then anything understood.
-fn taken(prepared: &Prepared) -> (usize, usize) {
+/// How much of a payload a mapping takes: measurements first, then anything understood, then anything recognised.
+fn taken(prepared: &Prepared) -> (usize, usize, usize) {
     let fates = || prepared.results.iter().map(|result| &result.fate);
     let stored = fates().filter(|fate| matches!(fate, Fate::Resource(_) | Fate::Repeated));
     let known = fates().filter(|fate| {
         !matches!(fate, Fate::Unmatched)
             && !matches!(fate, Fate::Quarantined { code, .. } if matches!(*code, "unreadable" | "faulty"))
     });
-    (stored.count(), known.count())
+    let faulty = fates().filter(|fate| fate.code() == "faulty");
+    (stored.count(), known.count(), faulty.count())
 }
 
 fn put(client: &mut Client, path: &str, resource: &Value) -> io::Result<()> {

@@ -5,6 +5,7 @@ pub mod device_folder;
 pub mod http_client;
 pub mod load;
 pub mod mllp_client;
+pub mod mosquitto;
 pub mod postgres;
 pub mod process;
 pub mod read_back;

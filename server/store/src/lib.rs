@@ -50,6 +50,6 @@ pub use feed_state::{
 pub use index::PreparedIndex;
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};
-pub use sample::{NarrowSample, SampleFate, SeriesSamples};
+pub use sample::{NarrowSample, SampleFate, SeriesRange, SeriesSamples};
 pub use store::Store;
 pub use text::TextWords;

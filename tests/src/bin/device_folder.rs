@@ -29,9 +29,14 @@ struct Options {
 fn main() -> io::Result<()> {
     let options = options()?;
     let deliveries = read(&options.folder)?;
-    let once = first(&options, &deliveries)?;
-    let mut is_good = once.1;
+    let mut is_good = first(&options, &deliveries)?;
+    // A Bundle of creates makes new resources each time it is posted, by the rules of REST.
+    let deliveries: Vec<Delivery> = deliveries
+        .into_iter()
+        .filter(|delivery| delivery.path != "/fhir")
+        .collect();
     let all: Vec<usize> = (0..deliveries.len()).collect();
+    let once = run(&options, &deliveries, std::slice::from_ref(&all))?;
     let mut orders = vec![(
         "twice".to_owned(),
         vec![[all.clone(), all.clone()].concat()],
@@ -49,17 +54,15 @@ fn main() -> io::Result<()> {
     for (name, order) in orders {
         let other = run(&options, &deliveries, &order)?;
         let differ = once
-            .0
             .iter()
             .filter(|(id, value)| other.get(*id) != Some(value))
             .count();
-        let more = other.keys().filter(|id| !once.0.contains_key(*id)).count();
+        let more = other.keys().filter(|id| !once.contains_key(*id)).count();
         println!(
             "{name}: {} Observations, {differ} differ, {more} more",
             other.len()
         );
         for (id, value) in once
-            .0
             .iter()
             .filter(|(id, value)| other.get(*id) != Some(value))
         {
@@ -137,14 +140,13 @@ fn run(
 ) -> io::Result<BTreeMap<String, Value>> {
     let mut ground = Ground::start(options, deliveries)?;
     send_all(ground.server.doors.http, deliveries, orders)?;
+    // The first connection may have been idle for longer than the server waits.
+    ground.client = Client::connect(ground.server.doors.http)?;
     observations(&mut ground.client)
 }
 
 /// Delivers in the order of names and looks at everything.
-fn first(
-    options: &Options,
-    deliveries: &[Delivery],
-) -> io::Result<(BTreeMap<String, Value>, bool)> {
+fn first(options: &Options, deliveries: &[Delivery]) -> io::Result<bool> {
     let mut ground = Ground::start(options, deliveries)?;
     let client = &mut ground.client;
     let mut totals: BTreeMap<String, u64> = BTreeMap::new();
@@ -190,7 +192,7 @@ fn first(
     }
     println!("{} payloads {totals:?}", deliveries.len());
     println!("{} Observations, {faults} do not conform", stored.len());
-    Ok((stored, faults == 0))
+    Ok(faults == 0)
 }
 
 fn write(
