@@ -170,8 +170,8 @@ impl ServerGateway {
         let message = record(intake, &planned.issues, state, reason, made, bookkeeping);
         Ok(Plan {
             drafts,
-            expects: Vec::new(),
             message: Some(message),
+            ..Plan::default()
         })
     }
 

@@ -58,6 +58,10 @@ const FHIR_JSON: &str = "application/fhir+json";
         crate::ehr::admin::show,
         crate::ehr::admin::remove,
         crate::ehr::admin::run,
+        crate::ehr::admin::normalise,
+        crate::ehr::write_back::list,
+        crate::ehr::write_back::write,
+        crate::ehr::write_back::forget,
         crate::ehr::admin::completeness,
         crate::ehr::admin::reviews,
         crate::ehr::admin::close_review,
@@ -95,7 +99,11 @@ pub async fn document() -> HttpResponse {
 
 /// `/docs`: the description as pages, from files inside the program.
 pub fn pages() -> SwaggerUi {
-    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+    // Every type has its own operations: closed by type, and found by its name, the page opens at once.
+    let config = Config::from("/openapi.json")
+        .doc_expansion("none")
+        .filter(true);
+    SwaggerUi::new("/docs/{_:.*}").config(config)
 }
 
 /// The whole description.

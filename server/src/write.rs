@@ -8,6 +8,7 @@ pub mod validation;
 
 use std::sync::Arc;
 
+use conformance::Definitions;
 use fhir_core::access::{Access, Act};
 use fhir_core::body::Body;
 use fhir_core::ids::{Instant, ResourceKey, VersionId};
@@ -80,6 +81,8 @@ pub struct Plan {
     pub expects: Vec<Expectation>,
     /// The message it comes from.
     pub message: Option<MessageRecord>,
+    /// The Bundle entry of each draft, for what is said of it; empty when they come from no Bundle.
+    pub entries: Vec<usize>,
 }
 
 /// A plan carried out.
@@ -281,7 +284,8 @@ async fn carry_out(
                 .await
                 .map_err(|e| store_problem(&e))?,
         };
-        check_preconditions(draft, current.as_ref())?;
+        check_preconditions(draft, current.as_ref())
+            .map_err(|problem| placed(&plan.entries, currents.len(), problem))?;
         if let Need::Snapshot(version) = draft.need
             && current.as_ref().map(|stored| stored.version) != Some(version)
         {
@@ -300,7 +304,7 @@ async fn carry_out(
     let audit: Vec<_> = audit.collect();
     // A profile stored a moment ago binds what is stored now.
     server.definitions.fresh(&server.store).await?;
-    let prepared = prepare_all(server, plan.drafts, currents).await?;
+    let prepared = prepare_all(server, plan.drafts, currents, plan.entries).await?;
     let commit_parts = Commit {
         expects: plan.expects,
         changes: Vec::with_capacity(prepared.len()),
@@ -311,11 +315,39 @@ async fn carry_out(
     commit(server, prepared, commit_parts, page).await
 }
 
+/// A problem of a draft, with the Bundle entry that it came from.
+fn placed(entries: &[usize], number: usize, problem: Problem) -> Problem {
+    match entries.get(number) {
+        Some(entry) => in_entry(*entry, problem),
+        None => problem,
+    }
+}
+
+/// Says which entry of a Bundle a problem belongs to, and where in the Bundle the element is.
+pub fn in_entry(index: usize, mut problem: Problem) -> Problem {
+    for issue in &mut problem.issues {
+        issue.diagnostics = format!("entry {index}: {}", issue.diagnostics);
+        // `Patient.name` is an element of the entry's resource; anything else is a parameter or a header.
+        let element = issue.expression.as_deref().and_then(|expression| {
+            let (root, rest) = expression.split_once('.').unwrap_or((expression, ""));
+            let is_resource = Definitions::r4().resource_type(root).is_some();
+            is_resource.then(|| rest.to_owned())
+        });
+        issue.expression = Some(match element.as_deref() {
+            Some("") => format!("Bundle.entry[{index}].resource"),
+            Some(rest) => format!("Bundle.entry[{index}].resource.{rest}"),
+            None => format!("Bundle.entry[{index}]"),
+        });
+    }
+    problem
+}
+
 /// Prepares the drafts, on another thread when there is much to do.
 async fn prepare_all(
     server: &Arc<Server>,
     drafts: Vec<Draft>,
     currents: Vec<Option<Stored>>,
+    entries: Vec<usize>,
 ) -> Result<Vec<Prepared>, Failure> {
     let size = |draft: &Draft| match &draft.step {
         Step::Put(document) | Step::PutChecked(document) => document.text().len(),
@@ -327,7 +359,11 @@ async fn prepare_all(
         drafts
             .into_iter()
             .zip(currents)
-            .map(|(draft, current)| prepare(&server, draft, current))
+            .enumerate()
+            .map(|(number, (draft, current))| {
+                prepare(&server, draft, current)
+                    .map_err(|problem| placed(&entries, number, problem))
+            })
             .collect()
     };
     if bytes <= INLINE_BYTES_MAX {

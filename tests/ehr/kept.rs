@@ -1,12 +1,15 @@
 //! The copy in the server's store, with the questions that the suite asks of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use conformance::Definitions;
 use ehr::clock::Later;
-use ehr::port::{Known, Member, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState};
-use ehr::tenant::IdentifierKey;
+use ehr::port::{
+    Known, Member, Outdated, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState,
+};
+use ehr::tenant::{IdentifierKey, Persona};
 use fhir_core::ids::{ResourceId, ResourceKey};
 use fhir_core::json::Value;
 use fhir_core::search::predicate::Predicate;
@@ -14,6 +17,7 @@ use fhir_store::{Only, SearchQuery, TotalMode};
 use stoker::app::Server;
 use stoker::config::Config;
 use stoker::ehr::port::ServerPort;
+use system_tests::postgres::Postgres;
 
 /// Resources looked at by one question.
 const ROWS_MAX: usize = 100_000;
@@ -31,8 +35,13 @@ pub struct Kept {
 /// An empty one.
 pub async fn open() -> Arc<Kept> {
     let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("kept.db").display());
+    open_on(database, folder).await
+}
+
+async fn open_on(database: String, folder: tempfile::TempDir) -> Arc<Kept> {
     let config = Config {
-        database: format!("sqlite:{}", folder.path().join("kept.db").display()),
+        database,
         ..Config::default()
     };
     let http = config.http;
@@ -46,6 +55,21 @@ pub async fn open() -> Arc<Kept> {
         limit: AtomicU64::new(u64::MAX),
         _folder: folder,
     })
+}
+
+/// Verifies: SRS-200, SRS-361, RC-200
+#[test]
+fn the_store_on_postgres_keeps_the_contract() {
+    let Some(postgres) = Postgres::start().unwrap() else {
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = open_on(postgres.url.clone(), folder).await;
+        ehr::contract::check(&kept.port).await.unwrap();
+        kept.server.store.close().await;
+    });
 }
 
 /// Waits on a thread of its own: the suite asks in the middle of async tests.
@@ -124,6 +148,28 @@ impl Port for Kept {
         except_tenant: &str,
     ) -> Later<'_, Result<Vec<String>, PortError>> {
         self.port.patients_with(identifier, except_tenant)
+    }
+
+    fn patients_born(
+        &self,
+        day: &str,
+        except_tenant: &str,
+    ) -> Later<'_, Result<Vec<(String, Value)>, PortError>> {
+        self.port.patients_born(day, except_tenant)
+    }
+
+    fn outdated(
+        &self,
+        tenant: &str,
+        persona: Persona,
+        rules: &str,
+        after: Option<&SourceKey>,
+    ) -> Later<'_, Result<Vec<Outdated>, PortError>> {
+        self.port.outdated(tenant, persona, rules, after)
+    }
+
+    fn written(&self, tenant: &str) -> Later<'_, Result<BTreeMap<String, String>, PortError>> {
+        self.port.written(tenant)
     }
 
     fn accepts(&self, resource: &Value) -> Result<(), String> {

@@ -17,14 +17,14 @@ use system_tests::process::{Process, built_program};
 const RUN_LIMIT: Duration = Duration::from_secs(120);
 
 /// A simulator and the folder of a server that copies it.
-struct Ground {
-    simulator: Simulator,
+pub struct Ground {
+    pub simulator: Simulator,
     folder: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Ground {
-    fn new(vendor: Vendor, people: u64, rows: u64, skew_s: i64) -> Self {
+    pub fn new(vendor: Vendor, people: u64, rows: u64, skew_s: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut ring = KeyRing::open(&folder.path().join("keys")).unwrap();
         ring.rotate(Machine.now(), 7).unwrap();
@@ -53,12 +53,12 @@ impl Ground {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The tenant's file.
-    fn toml(&self, vendor: &str, extra: &str) -> String {
+    pub fn toml(&self, vendor: &str, extra: &str) -> String {
         let patients = self.simulator.with(|state| {
             let ids = state.world.people.keys().map(|id| format!("{id:?}"));
             ids.collect::<Vec<_>>().join(", ")
@@ -73,7 +73,7 @@ impl Ground {
         )
     }
 
-    fn server(&self) -> Served {
+    pub fn server(&self) -> Served {
         Served::start(&self.path("stoker.db"), None)
     }
 
@@ -89,7 +89,7 @@ impl Ground {
         })
     }
 
-    fn assert_equal(&self, client: &mut Client) {
+    pub fn assert_equal(&self, client: &mut Client) {
         let mut here = BTreeMap::new();
         let mut path = "/fhir/Observation?_count=1000".to_owned();
         loop {
@@ -135,11 +135,11 @@ fn digits(value: &Value) -> String {
     }
 }
 
-fn json(response: &Response) -> Value {
+pub fn json(response: &Response) -> Value {
     Value::parse(&response.body).unwrap_or_else(|e| panic!("{e}: {}", response.text()))
 }
 
-fn number(value: &Value, path: &[&str]) -> i64 {
+pub fn number(value: &Value, path: &[&str]) -> i64 {
     let found = path.iter().try_fold(value, |at, name| at.get(name));
     let text = found.and_then(Value::number_text);
     text.unwrap_or_else(|| panic!("no {path:?} in {value}"))
@@ -147,9 +147,10 @@ fn number(value: &Value, path: &[&str]) -> i64 {
         .unwrap()
 }
 
-struct Served {
-    process: Process,
-    client: Client,
+pub struct Served {
+    pub address: std::net::SocketAddr,
+    pub process: Process,
+    pub client: Client,
 }
 
 impl Served {
@@ -165,35 +166,40 @@ impl Served {
         let address = process.wait_for(Duration::from_secs(60), |line| {
             line.strip_prefix("listening http ")?.trim().parse().ok()
         });
-        let client = Client::connect(address.unwrap()).unwrap();
-        Self { process, client }
+        let address = address.unwrap();
+        let client = Client::connect(address).unwrap();
+        Self {
+            address,
+            process,
+            client,
+        }
     }
 
     /// Asks as a page of another site would.
-    fn foreign(&mut self, method: &str, path: &str) -> u16 {
+    pub fn foreign(&mut self, method: &str, path: &str) -> u16 {
         let headers = [("sec-fetch-site", "cross-site")];
         let answer = self.client.request(method, path, &headers, b"");
         answer.unwrap().status
     }
 
-    fn register(&mut self, toml: &str) {
+    pub fn register(&mut self, toml: &str) {
         let answer = self.client.post("/admin/tenants", toml.as_bytes()).unwrap();
         assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
     }
 
-    fn tenant(&mut self) -> Value {
+    pub fn tenant(&mut self) -> Value {
         json(&self.client.get("/admin/tenants/north").unwrap())
     }
 
     /// Starts a run and waits for its record; answers outcome and report.
-    fn run(&mut self) -> Value {
+    pub fn run(&mut self) -> Value {
         let before = runs(&self.tenant()).len();
         let answer = self.client.post("/admin/tenants/north/run", b"").unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text());
         self.wait_for_run(before)
     }
 
-    fn wait_for_run(&mut self, before: usize) -> Value {
+    pub fn wait_for_run(&mut self, before: usize) -> Value {
         let deadline = Instant::now() + RUN_LIMIT;
         loop {
             let state = self.tenant();
@@ -208,13 +214,13 @@ impl Served {
     }
 }
 
-fn runs(tenant: &Value) -> Vec<Value> {
+pub fn runs(tenant: &Value) -> Vec<Value> {
     let runs = tenant.get("runs").and_then(Value::as_array);
     runs.unwrap_or_else(|| panic!("no runs in {tenant}"))
         .to_vec()
 }
 
-fn outcome(run: &Value) -> &str {
+pub fn outcome(run: &Value) -> &str {
     run.get("outcome").and_then(Value::as_str).unwrap()
 }
 
@@ -299,7 +305,10 @@ fn kill_9_at_any_page_loses_and_doubles_nothing() {
         let deadline = Instant::now() + RUN_LIMIT;
         let mut is_done = false;
         while ground.simulator.requests() < target && !is_done {
-            is_done = !runs(&server.tenant()).is_empty();
+            let state = server.tenant();
+            // Not before it is closed: until then another run is refused.
+            let closed = state.get("running").and_then(Value::as_bool) == Some(false);
+            is_done = closed && !runs(&state).is_empty();
             assert!(Instant::now() < deadline, "nothing moves");
         }
         if is_done {
@@ -410,6 +419,10 @@ fn tenants_of_the_folder_run_on_their_schedule_and_cannot_be_removed() {
         ("GET", "/admin/tenants/north"),
         ("DELETE", "/admin/tenants/north"),
         ("POST", "/admin/tenants/north/run"),
+        ("POST", "/admin/tenants/north/normalise"),
+        ("GET", "/admin/tenants/north/observations"),
+        ("POST", "/admin/tenants/north/observations"),
+        ("DELETE", "/admin/tenants/north/observations/x"),
         ("GET", "/admin/tenants/north/completeness"),
         ("GET", "/admin/tenants/north/reviews"),
         ("DELETE", "/admin/tenants/north/reviews/x"),

@@ -5,6 +5,7 @@ mod device_broker;
 mod device_hourly;
 mod device_order;
 mod devices;
+mod examples;
 mod feeds;
 mod message_state;
 mod messages;

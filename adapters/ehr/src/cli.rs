@@ -13,7 +13,7 @@ use crate::auth::token::TokenSource;
 use crate::clock::Surroundings;
 use crate::http::{Http, Request, Url};
 use crate::memory::Memory;
-use crate::plan::first_url;
+use crate::plan::{Capability, first_url, wrong_profile};
 use crate::port::Port;
 use crate::run::{Run, RunReport};
 use crate::tenant::{Auth, Tenant};
@@ -129,6 +129,10 @@ pub async fn doctor(
     match fetch(&http, &tenant.fhir_base, "metadata", &headers).await {
         Ok(answer) => {
             text.push_str("ok   CapabilityStatement\n");
+            let said = Capability::parse(&answer.body);
+            if let Some(warning) = said.ok().and_then(|said| wrong_profile(&tenant, &said)) {
+                let _ = writeln!(text, "look {warning}");
+            }
             if let Some(theirs) = server_time(&answer) {
                 let skew = (theirs.0 - surroundings.now().0) / 1_000_000;
                 let word = if skew.abs() > SKEW_WARN_S {
@@ -140,7 +144,10 @@ pub async fn doctor(
             }
         }
         Err(error) => {
-            let _ = writeln!(text, "FAIL CapabilityStatement: {error}");
+            let _ = writeln!(
+                text,
+                "FAIL CapabilityStatement: {error}\n     is `fhir_base` the address below which `metadata` and `Patient` are?"
+            );
         }
     }
     let tokens = TokenSource::new(tenant.clone(), http.clone(), surroundings.clone());
@@ -190,12 +197,41 @@ pub async fn doctor(
         }
         Err(error) => {
             let _ = writeln!(text, "FAIL {error}");
+            text.push_str(&what_to_check(&error, &tenant));
         }
     }
     if let (Auth::PrivateKeyJwt { .. }, Ok(claims)) = (&tenant.auth, tokens.claims().await) {
         let _ = writeln!(text, "     we claim: {}", claims.to_value());
     }
     Ok(text)
+}
+
+/// What a refused token request calls for, by the code of OAuth.
+fn what_to_check(error: &EhrError, tenant: &Tenant) -> String {
+    let EhrError::Token(why) = error else {
+        return String::new();
+    };
+    let is = |code: &str| why.contains(&format!("`{code}`"));
+    if is("invalid_scope") {
+        let asked = tenant.scopes.join(" ");
+        return format!(
+            "     asked for: {asked}\n     is any of them registered for this client? Oracle grants `.rs`, not `.read`; \
+             is `vendor` right?\n"
+        );
+    }
+    if is("unauthorized_client") {
+        return "     the EHR's people have to map the client to a background user\n".to_owned();
+    }
+    if is("invalid_client") {
+        let what = match &tenant.auth {
+            Auth::Basic { .. } => "the secret the one that the EHR knows",
+            _ => "the public key registered (`stoker ehr keys jwks`), and the clock right",
+        };
+        return format!(
+            "     is `client_id` registered at this EHR (production and test have different ones), and {what}?\n"
+        );
+    }
+    String::new()
 }
 
 /// Whether the published key set holds the key that signs.
@@ -253,10 +289,13 @@ pub fn keys(
     }
     let mut text = String::new();
     for entry in ring.entries() {
-        let end = entry.drop_after.as_deref().unwrap_or("a successor exists");
+        let end = entry.drop_after.as_deref().map_or_else(
+            || "has no successor".to_owned(),
+            |end| format!("may be dropped after {end}"),
+        );
         let _ = writeln!(
             text,
-            "{} {:?} signs from {}, may be dropped after {end}",
+            "{} {:?} signs from {}, {end}",
             entry.kid, entry.algorithm, entry.active_from
         );
     }

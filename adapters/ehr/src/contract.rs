@@ -1,6 +1,6 @@
 //! The contract of [`Port`] as a check that every implementation must pass: the server's and the one in memory.
 //!
-//! Spec: E-1 to E-6 in `adapters/ehr/README.md`.
+//! Spec: E-1 to E-7 in `adapters/ehr/README.md`.
 //! Leaves out durability, which only a killed process can show.
 
 use bytes::Bytes;
@@ -77,7 +77,45 @@ pub async fn check(port: &dyn Port) -> Result<(), String> {
     if misses(port, &other).await.is_some() {
         return wrong("E-6", "a deleted record leaves its walks");
     }
-    Ok(())
+    outdated(port, &other).await
+}
+
+/// E-7: copies of other rules are handed out with their bytes, and a row may learn of new rules without a new version.
+async fn outdated(port: &dyn Port, walk: &WalkKey) -> Result<(), String> {
+    let fail = |what: &str| Err(format!("E-7: {what}"));
+    let mut write = put("c", "3");
+    write.raw_at = 0..2;
+    let page = commit(walk, 4, vec![write.clone()], &["c"]);
+    port.commit(page).await.map_err(|e| e.to_string())?;
+    let ask = |after| port.outdated("t", Persona::System, "2", after);
+    let found = ask(None).await.map_err(|e| e.to_string())?;
+    match found.as_slice() {
+        [one] if one.source == source("c") && one.hash == "3" => match &one.raw {
+            Some(raw) if **raw == *b"{}" => {}
+            _ => return fail("the source's bytes are handed out"),
+        },
+        _ => return fail("copies of other rules that are live are found, and no others"),
+    }
+    let last = source("c");
+    if ask(Some(&last)).await != Ok(Vec::new()) {
+        return fail("nothing is found twice");
+    }
+    let before = port.body("Observation", &write.local_id).await;
+    write.action = Action::Keep;
+    write.rules = "2".to_owned();
+    let mut page = commit(walk, 5, vec![write.clone()], &[]);
+    page.raw = Bytes::new();
+    port.commit(page).await.map_err(|e| e.to_string())?;
+    if ask(None).await != Ok(Vec::new()) {
+        return fail("a row that learnt of the new rules is not found again");
+    }
+    if port.body("Observation", &write.local_id).await != before {
+        return fail("what is kept stays as it is");
+    }
+    match port.outdated("t", Persona::System, "3", None).await {
+        Ok(found) if found.len() == 1 && found.iter().all(|one| one.raw.is_some()) => Ok(()),
+        _ => fail("a commit without bytes keeps those that are there"),
+    }
 }
 
 async fn one(port: &dyn Port, key: &SourceKey) -> Result<Option<Known>, String> {

@@ -19,6 +19,9 @@ const CONNECT_TIMEOUT_S: u64 = 10;
 /// Longest wait for a whole answer, in seconds. Large Oracle pages take tens of seconds.
 const ANSWER_TIMEOUT_S: u64 = 120;
 
+/// The words for a request that certainly was not sent.
+pub const NO_CONNECTION: &str = "no connection (address, DNS or TLS)";
+
 /// A request, ready to send.
 #[derive(Clone)]
 pub struct Request {
@@ -226,7 +229,7 @@ fn bare(error: &reqwest::Error) -> String {
     let kind = if error.is_timeout() {
         "time-out"
     } else if error.is_connect() {
-        "no connection (address, DNS or TLS)"
+        NO_CONNECTION
     } else if error.is_body() || error.is_decode() {
         "the answer broke off"
     } else {

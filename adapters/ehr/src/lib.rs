@@ -16,6 +16,7 @@ pub mod error;
 pub mod evidence;
 pub mod http;
 pub mod identity;
+pub mod likeness;
 pub mod memory;
 pub mod normalise;
 pub mod outcome;
@@ -27,5 +28,6 @@ pub mod profile;
 pub mod run;
 pub mod tenant;
 pub mod time;
+pub mod write_back;
 
 pub use error::EhrError;

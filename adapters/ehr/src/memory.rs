@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use conformance::Definitions;
 use fhir_core::json::{Document, Value};
 use fhir_core::validate::structure;
 
 use crate::clock::Later;
 use crate::port::{
-    Action, Known, Member, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState,
+    Action, Known, Member, Outdated, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState,
 };
 use crate::tenant::{IdentifierKey, Persona};
 
@@ -37,7 +38,12 @@ struct Inner {
 struct Row {
     known: Known,
     replaced_by: Option<SourceKey>,
+    /// The bytes of the source; empty when none are kept.
+    raw: Bytes,
 }
+
+/// Copies handed out at once to be made again.
+const OUTDATED_MAX: usize = 50;
 
 /// A resource in memory.
 struct Body {
@@ -112,6 +118,12 @@ impl Inner {
         Some(known)
     }
 
+    /// Our ids of the tenant's records.
+    fn locals_of(&self, tenant: &str) -> BTreeSet<&str> {
+        let rows = self.rows.iter().filter(|(key, _)| key.tenant == tenant);
+        rows.map(|(_, row)| row.known.local_id.as_str()).collect()
+    }
+
     /// Takes the record out of the walks that `from` names.
     fn leave(&mut self, source: &SourceKey, from: impl Fn(&WalkKey) -> bool) {
         let Some(walks) = self.walks_of.get_mut(source) else {
@@ -135,7 +147,12 @@ impl Inner {
         }
         let sweep = page.state.sweep;
         for write in page.writes {
-            self.writes += 1;
+            let kept = page.raw.get(write.raw_at.clone()).unwrap_or_default();
+            let raw = match self.rows.get(&write.source) {
+                Some(row) if page.raw.is_empty() => row.raw.clone(),
+                _ => page.raw.slice_ref(kept),
+            };
+            self.writes += u64::from(write.action != Action::Keep);
             let body = self
                 .bodies
                 .entry((write.source.resource_type.clone(), write.local_id.clone()))
@@ -143,12 +160,14 @@ impl Inner {
                     current: None,
                     versions: 0,
                 });
-            body.versions += 1;
             let deleted = write.action == Action::Delete;
-            body.current = match write.action {
-                Action::Put(value) => Some(value),
-                Action::Delete => None,
-            };
+            match write.action {
+                Action::Put(value) => {
+                    (body.current, body.versions) = (Some(value), body.versions + 1)
+                }
+                Action::Delete => (body.current, body.versions) = (None, body.versions + 1),
+                Action::Keep => {}
+            }
             if deleted {
                 self.leave(&write.source, |_| true);
             }
@@ -172,6 +191,7 @@ impl Inner {
             let row = Row {
                 known,
                 replaced_by: None,
+                raw,
             };
             self.rows.insert(write.source, row);
         }
@@ -254,12 +274,7 @@ impl Port for Memory {
         except_tenant: &str,
     ) -> Later<'_, Result<Vec<String>, PortError>> {
         let inner = self.lock();
-        let own: BTreeSet<&str> = inner
-            .rows
-            .iter()
-            .filter(|(key, _)| key.tenant == except_tenant)
-            .map(|(_, row)| row.known.local_id.as_str())
-            .collect();
+        let own = inner.locals_of(except_tenant);
         let found = inner.bodies.iter().filter(|((of, id), body)| {
             of == "Patient"
                 && !own.contains(id.as_str())
@@ -269,6 +284,50 @@ impl Port for Memory {
                     .is_some_and(|patient| carries(patient, identifier))
         });
         ready(Ok(found.map(|((_, id), _)| id.clone()).collect()))
+    }
+
+    fn patients_born(
+        &self,
+        day: &str,
+        except_tenant: &str,
+    ) -> Later<'_, Result<Vec<(String, Value)>, PortError>> {
+        let inner = self.lock();
+        let own = inner.locals_of(except_tenant);
+        let found = inner.bodies.iter().filter_map(|((of, id), body)| {
+            let patient = body.current.as_ref()?;
+            let born = patient.get("birthDate").and_then(Value::as_str) == Some(day);
+            (of == "Patient" && born && !own.contains(id.as_str()))
+                .then(|| (id.clone(), patient.clone()))
+        });
+        ready(Ok(found.collect()))
+    }
+
+    fn outdated(
+        &self,
+        tenant: &str,
+        persona: Persona,
+        rules: &str,
+        after: Option<&SourceKey>,
+    ) -> Later<'_, Result<Vec<Outdated>, PortError>> {
+        let inner = self.lock();
+        let found = inner.rows.iter().filter(|(key, row)| {
+            key.tenant == tenant
+                && key.persona == persona
+                && row.known.rules != rules
+                && !row.known.deleted
+                && row.replaced_by.is_none()
+                && after.is_none_or(|after| *key > after)
+        });
+        let outdated = found.map(|(key, row)| Outdated {
+            source: key.clone(),
+            hash: row.known.hash.clone(),
+            raw: (!row.raw.is_empty()).then(|| row.raw.clone()),
+        });
+        ready(Ok(outdated.take(OUTDATED_MAX).collect()))
+    }
+
+    fn written(&self, _tenant: &str) -> Later<'_, Result<BTreeMap<String, String>, PortError>> {
+        ready(Ok(BTreeMap::new()))
     }
 
     fn accepts(&self, resource: &Value) -> Result<(), String> {

@@ -170,7 +170,7 @@ impl Plan {
 }
 
 /// A warning when the server looks like another vendor than the tenant says.
-fn wrong_profile(tenant: &Tenant, capability: &Capability) -> Option<String> {
+pub(crate) fn wrong_profile(tenant: &Tenant, capability: &Capability) -> Option<String> {
     let detected = match (&capability.software, &capability.publisher) {
         (Some(software), _) if software == "Epic" => "epic",
         (_, Some(publisher)) if publisher == "Cerner" || publisher == "Oracle Health" => "oracle",

@@ -3,9 +3,11 @@
 //! Spec: <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3> (Retry-After), RFC 6585 (429).
 //! Leaves out parsing: an answer with a success status is handed on as it is.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fhir_core::ids::Instant;
 use reqwest::Url;
 
 use crate::EhrError;
@@ -49,6 +51,7 @@ pub struct Polite {
     surroundings: Arc<dyn Surroundings>,
     slots: tokio::sync::Semaphore,
     ledger: Mutex<Ledger>,
+    attempts_max: AtomicU32,
 }
 
 #[derive(Default)]
@@ -76,7 +79,13 @@ impl Polite {
             surroundings,
             slots,
             ledger: Mutex::new(Ledger::default()),
+            attempts_max: AtomicU32::new(ATTEMPTS_MAX),
         }
+    }
+
+    /// Asks once from now on, because somebody waits for the answer.
+    pub fn hurry(&self) {
+        self.attempts_max.store(1, Ordering::Relaxed);
     }
 
     /// Requests sent so far.
@@ -95,6 +104,20 @@ impl Polite {
         let mut ledger = self.ledger();
         ledger.day = day;
         ledger.today = today;
+    }
+
+    /// What the circuit breaker knows: pages that failed in a row, and until when the EHR is left alone (microseconds
+    /// since 1970). A run that begins a minute later must not hammer where this one gave up.
+    pub fn breaker(&self) -> (u32, i64) {
+        let ledger = self.ledger();
+        (ledger.failures, ledger.open_until)
+    }
+
+    /// Takes over what an earlier run's circuit breaker knew.
+    pub fn set_breaker(&self, (failures, open_until): (u32, i64)) {
+        let mut ledger = self.ledger();
+        ledger.failures = failures;
+        ledger.open_until = open_until;
     }
 
     /// The tenant's tokens.
@@ -117,11 +140,7 @@ impl Polite {
     /// # Errors
     /// As [`Self::get`].
     pub async fn ask(&self, wanted: &Request) -> Result<Got, EhrError> {
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| EhrError::Paused("the run was stopped".to_owned()))?;
+        let _slot = self.slot().await?;
         let mut renewals = 0;
         let mut attempt = 1;
         loop {
@@ -151,7 +170,9 @@ impl Polite {
                     }
                     let notice = of_error(&answer, &self.tenant.profile);
                     match notice.reaction {
-                        Reaction::Retry => (notice.code, retry_after(&answer)),
+                        Reaction::Retry => {
+                            (notice.code, retry_after(&answer, self.surroundings.now()))
+                        }
                         Reaction::Park => {
                             return Err(EhrError::Paused(
                                 "the EHR's daily limit is reached; try tomorrow".to_owned(),
@@ -166,14 +187,50 @@ impl Polite {
                 Err(EhrError::Connection(text)) => (text, None),
                 Err(error) => return Err(error),
             };
-            if attempt == ATTEMPTS_MAX || asked_wait.is_some_and(|s| s > RETRY_AFTER_MAX_S) {
-                return Err(self.failed(&trouble));
+            let attempts_max = self.attempts_max.load(Ordering::Relaxed);
+            if attempt >= attempts_max || asked_wait.is_some_and(|s| s > RETRY_AFTER_MAX_S) {
+                return Err(self.failed(&trouble, attempt));
             }
             self.surroundings
                 .sleep(self.wait(attempt, asked_wait))
                 .await;
             attempt += 1;
         }
+    }
+
+    /// Sends a request that must not be repeated. A refused token is renewed once: the request was not looked at then.
+    ///
+    /// # Errors
+    /// [`EhrError::Paused`] by our own limits, [`EhrError::Token`], or what happened on the way.
+    pub async fn once(&self, wanted: &Request) -> Result<Answer, EhrError> {
+        let _slot = self.slot().await?;
+        let mut is_renewed = false;
+        loop {
+            self.may_ask()?;
+            let token = self.tokens.token().await?;
+            let mut request = wanted.clone();
+            request.headers.extend(self.tenant.headers());
+            if let Some(authorization) = token.authorization() {
+                request = request.header("authorization", authorization);
+            }
+            let answer = self.http.send(request).await?;
+            self.tokens.learn_clock(server_time(&answer));
+            if answer.status != 401 {
+                return Ok(answer);
+            }
+            if is_renewed {
+                return Err(EhrError::Token(
+                    "a fresh token was refused with 401; run `doctor`".to_owned(),
+                ));
+            }
+            self.tokens.refused(&token).await;
+            is_renewed = true;
+        }
+    }
+
+    async fn slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, EhrError> {
+        let slot = self.slots.acquire().await;
+        slot.map_err(|_| EhrError::Paused("the run was stopped".to_owned()))
     }
 
     /// Full jitter: between half and the whole of a wait that doubles, and never shorter than asked for.
@@ -229,7 +286,7 @@ impl Polite {
         Ok(())
     }
 
-    fn failed(&self, trouble: &str) -> EhrError {
+    fn failed(&self, trouble: &str, attempts: u32) -> EhrError {
         let mut ledger = self.ledger();
         ledger.failures += 1;
         if ledger.failures >= BREAKER_FAILURES {
@@ -240,9 +297,7 @@ impl Polite {
                 .0
                 .saturating_add(BREAKER_OPEN_S * 1_000_000);
         }
-        EhrError::Answer(format!(
-            "{trouble}, after {ATTEMPTS_MAX} attempts or a long Retry-After"
-        ))
+        EhrError::Answer(format!("{trouble}, after {attempts} attempts"))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -250,7 +305,38 @@ impl Polite {
     }
 }
 
-/// Seconds asked for; the date form is rare and counts as none.
-fn retry_after(answer: &Answer) -> Option<u64> {
-    answer.header("retry-after")?.trim().parse().ok()
+/// Seconds asked for; a date counts from the answer's own `Date`, or else from our clock.
+fn retry_after(answer: &Answer, now: Instant) -> Option<u64> {
+    let text = answer.header("retry-after")?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let at = time::parse_http_date(text)?;
+    let wait = (at.0 - server_time(answer).unwrap_or(now).0).div_euclid(1_000_000);
+    Some(u64::try_from(wait).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9110 §10.2.3: a number of seconds or a date.
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let date = ("date", "Mon, 04 May 2026 08:00:00 GMT");
+        for (asked, expected) in [
+            ("120", Some(120)),
+            ("Mon, 04 May 2026 08:01:30 GMT", Some(90)),
+            ("Mon, 04 May 2026 07:00:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            let headers = [date, ("retry-after", asked)];
+            let answer = Answer {
+                status: 429,
+                headers: headers.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
+                body: bytes::Bytes::new(),
+            };
+            assert_eq!(retry_after(&answer, Instant(0)), expected, "{asked}");
+        }
+    }
 }

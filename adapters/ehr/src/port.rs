@@ -5,6 +5,8 @@
 //! Leaves out how things are stored. The server implements [`Port`] on its one write path; [`crate::memory`] is the
 //! implementation for tests and dry runs.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fhir_core::ids::Instant;
 use fhir_core::json::Value;
@@ -53,6 +55,9 @@ pub struct WalkState {
     pub sweep: u64,
     /// What the source kept back at the last walk that ended, sorted.
     pub gaps: Vec<String>,
+    /// The sweep in which something new was kept back. Members last seen before it may be what is kept back: they are
+    /// not missed as long as `gaps` are there.
+    pub kept_back_since: Option<u64>,
     /// The last walk that did not complete, in words.
     pub failure: Option<String>,
     /// The walk under way.
@@ -116,6 +121,16 @@ pub struct Counts {
     pub withheld: u64,
     /// Filed a year or more after they were true.
     pub late_filed: u64,
+}
+
+impl WalkKey {
+    /// Begin of the `subject` of work that asks the source for nothing.
+    pub const OWN_WORK: &str = "own:";
+
+    /// True for a search at the source; work of our own has states too, and says nothing of completeness.
+    pub fn is_search(&self) -> bool {
+        !self.subject.starts_with(Self::OWN_WORK)
+    }
 }
 
 impl Counts {
@@ -206,7 +221,7 @@ pub struct PageCommit {
 /// A question for a person. It names systems, places and our ids; no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
-    /// `identifier-fits-several` or `rejected`.
+    /// `identifier-fits-several`, `may-be-same-person` or `rejected`.
     pub kind: &'static str,
     /// About which resource of ours, `Type/id`; our id even when nothing was stored.
     pub resource: String,
@@ -246,6 +261,19 @@ pub enum Action {
     Put(Value),
     /// Delete; the history stays.
     Delete,
+    /// Leave our copy as it is; only what is known of the record changes.
+    Keep,
+}
+
+/// A copy that other rules made, with the source's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outdated {
+    /// The record.
+    pub source: SourceKey,
+    /// Hash of the content the copy was made from.
+    pub hash: String,
+    /// The resource as the source sent it; `None` when its page is not kept.
+    pub raw: Option<Bytes>,
 }
 
 /// Why a commit was not done.
@@ -282,6 +310,23 @@ pub trait Port: Send + Sync {
         identifier: &IdentifierKey,
         except_tenant: &str,
     ) -> Later<'_, Result<Vec<String>, PortError>>;
+    /// Local Patients born on this day (`YYYY-MM-DD`), without those of `except_tenant`: some, when there are many.
+    fn patients_born(
+        &self,
+        day: &str,
+        except_tenant: &str,
+    ) -> Later<'_, Result<Vec<(String, Value)>, PortError>>;
+    /// Some of the live copies of a tenant and persona that were not made by `rules`, in an order that stays while
+    /// they are made again; those after `after`, or the first ones. Empty when there are no more.
+    fn outdated(
+        &self,
+        tenant: &str,
+        persona: Persona,
+        rules: &str,
+        after: Option<&SourceKey>,
+    ) -> Later<'_, Result<Vec<Outdated>, PortError>>;
+    /// Observations of ours that were written to the tenant: the source's id and ours.
+    fn written(&self, tenant: &str) -> Later<'_, Result<BTreeMap<String, String>, PortError>>;
     /// Whether the server would store this resource; else why not, naming places and no values.
     fn accepts(&self, resource: &Value) -> Result<(), String>;
     /// Stores a page and moves its cursor, both or neither; resolves when durable.

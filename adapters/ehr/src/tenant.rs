@@ -16,6 +16,8 @@ use crate::profile::Profile;
 
 /// Longest accepted tenant name, in bytes; it is part of every key and tag.
 const TENANT_BYTES_MAX: usize = 64;
+/// Fewest points of likeness that may ask a person: a birth date and nothing else is none.
+const REVIEW_FROM_MIN: u32 = 9;
 /// Most patients in one tenant's list; a larger cohort belongs in a Group and bulk export.
 const PATIENTS_MAX: usize = 100_000;
 
@@ -45,6 +47,10 @@ pub struct Tenant {
     pub every_min: Option<u32>,
     /// Patient matching.
     pub identity: Identity,
+    /// What may be written to the EHR, if anything.
+    pub write_back: Option<WriteBack>,
+    /// A Patient that is not here may be fetched when a request names this tenant.
+    pub read_through: bool,
     /// Vendor profile with overrides applied.
     pub profile: Profile,
     /// Normalisation rules with overrides applied.
@@ -156,6 +162,21 @@ pub struct Identity {
     /// Systems whose identifiers name one person for certain, such as the hospital's MRN.
     #[serde(default)]
     pub match_systems: Vec<String>,
+    /// From how many points of likeness (of [`crate::likeness::POINTS_MAX`]) a person is asked whether a patient of
+    /// another tenant is the same one; nobody is asked without it.
+    #[serde(default)]
+    pub review_from: Option<u32>,
+}
+
+/// What may be written to the EHR. Nothing is without this table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteBack {
+    /// LOINC codes of Observations that may be written, each agreed on with the EHR's people.
+    pub loinc: std::collections::BTreeSet<String>,
+    /// Who is named as performer, as a reference at the EHR such as `Practitioner/123`; Oracle wants one for vitals.
+    #[serde(default)]
+    pub performer: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +201,10 @@ struct File {
     every_min: Option<u32>,
     #[serde(default)]
     identity: Identity,
+    #[serde(default)]
+    write_back: Option<WriteBack>,
+    #[serde(default)]
+    read_through: bool,
     #[serde(default)]
     profile: toml::Table,
     #[serde(default)]
@@ -222,7 +247,10 @@ impl Tenant {
         }
         let scopes = if file.scopes.is_empty() {
             let types = file.types.iter();
-            types.map(|name| format!("system/{name}.rs")).collect()
+            let mut scopes: Vec<String> = types.map(|name| format!("system/{name}.rs")).collect();
+            let writes = file.write_back.iter();
+            scopes.extend(writes.map(|_| "system/Observation.c".to_owned()));
+            scopes
         } else {
             file.scopes
         };
@@ -241,6 +269,8 @@ impl Tenant {
             cohort: file.cohort,
             every_min: file.every_min,
             identity: file.identity,
+            write_back: file.write_back,
+            read_through: file.read_through,
             profile,
             rules,
         };
@@ -262,6 +292,19 @@ impl Tenant {
         }
         if self.client_id.is_empty() && !matches!(self.auth, Auth::None) {
             return Err("`client_id` is missing");
+        }
+        if self
+            .write_back
+            .as_ref()
+            .is_some_and(|own| own.loinc.is_empty())
+        {
+            return Err("`write_back.loinc` is empty (leave the table out to write nothing)");
+        }
+        let asked_from = self.identity.review_from;
+        if asked_from
+            .is_some_and(|from| !(REVIEW_FROM_MIN..=crate::likeness::POINTS_MAX).contains(&from))
+        {
+            return Err("`identity.review_from` must be 9 to 25");
         }
         if self.every_min == Some(0) {
             return Err("`every_min` must be at least 1 (leave it out to run by hand only)");

@@ -5,6 +5,7 @@
 mod bench;
 mod cases;
 mod codegen;
+mod fuzz;
 mod soup;
 mod test;
 mod tidy;
@@ -23,6 +24,7 @@ usage: cargo xtask <task>
   tidy                             house rules
   trace [--check]                  requirements, risk controls and tests
   soup [--check]                   dependencies and their review
+  fuzz TARGET [--minutes N]        a fuzz target, guided by coverage
   bench [..]                       the benchmark, in release";
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
         ["soup", "--check"] => soup::run(true),
         ["cases"] => cases::run(false),
         ["cases", "--check"] => cases::run(true),
+        ["fuzz", target @ ..] => fuzz::run(target),
         ["bench", ..] => bench::run(arguments.get(1..).unwrap_or_default()),
         _ => Err(USAGE.to_owned()),
     }

@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let document = Document::parse(line.as_bytes())?;
         let root = document.root();
         let mut issues = invariants::check(root, Some(&catalogue), None);
-        issues.extend(check_claims(&catalogue, root, &[], None));
+        let found = check_claims(&catalogue, root, &[], None);
+        issues.extend(found.into_iter().map(|found| found.issue));
         resources += 1;
         let name = |n: &str| root.get(n).and_then(ValueRef::as_str).unwrap_or_default();
         for issue in issues.iter().filter(|i| i.severity >= Severity::Error) {

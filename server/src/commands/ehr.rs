@@ -15,10 +15,11 @@ use clap::{Args, Subcommand};
 
 use crate::app::Server;
 use crate::cli::WithSettings;
-use crate::commands::block_on;
+use crate::commands::{block_on, ehr_server};
 use crate::config::Config;
 use crate::ehr::port::ServerPort;
-use crate::ehr::{runner, view};
+use crate::ehr::runner::{self, Work};
+use crate::ehr::view;
 use crate::telemetry;
 
 /// Largest key file read, in bytes; real ones have a few thousand.
@@ -31,10 +32,14 @@ pub enum Command {
     Plan(Which),
     /// Fetch what is new and changed into the database, and print the accounting
     Run(RunArguments),
+    /// Make copies again that other rules made, from what is kept of the source; asks the EHR for nothing
+    Normalise(RunArguments),
     /// Check discovery, keys and token step by step
     Doctor(Which),
     /// Show what may be believed: how far every search is complete, and except what
     State(StateArguments),
+    /// Ask a running server about its tenants
+    Server(ehr_server::Arguments),
     /// Keep the keys that the client signs with
     #[command(subcommand)]
     Keys(Keys),
@@ -146,8 +151,10 @@ pub fn run(command: Command) -> Result<(), String> {
                 .then_some(())
                 .ok_or_else(|| "the tenant cannot run as it is".to_owned())
         }
-        Command::Run(arguments) => run_once(&arguments),
+        Command::Run(arguments) => run_once(&arguments, Work::Sync),
+        Command::Normalise(arguments) => run_once(&arguments, Work::NormaliseAgain),
         Command::State(arguments) => show_state(&arguments),
+        Command::Server(arguments) => ehr_server::run(&arguments),
         Command::Keys(keys) => ring(keys),
     }
 }
@@ -187,7 +194,7 @@ fn with_server<T>(
     })
 }
 
-fn run_once(arguments: &RunArguments) -> Result<(), String> {
+fn run_once(arguments: &RunArguments, work: Work) -> Result<(), String> {
     let text = with_server(
         &arguments.settings,
         &arguments.tenant,
@@ -198,7 +205,7 @@ fn run_once(arguments: &RunArguments) -> Result<(), String> {
             let (day, today) = runner::spent(server, &tenant.name).await;
             run.polite().set_spent(day, today);
             let started = (server.clock)();
-            let report = runner::carry_out(server, &tenant, &run, started).await;
+            let report = runner::carry_out(server, &tenant, &run, started, work).await;
             match report {
                 Ok(report) => Ok(cli::report_text(&report)),
                 Err(error) => Err(format!(
@@ -221,6 +228,9 @@ fn show_state(arguments: &StateArguments) -> Result<(), String> {
             let mut lines = String::new();
             for row in rows.map_err(|e| e.to_string())? {
                 let walk = crate::ehr::port::walk_of(&row).map_err(|e| e.to_string())?;
+                if !walk.0.is_search() {
+                    continue;
+                }
                 lines.push_str(&view::walk(&walk.0, &walk.1).to_string());
                 lines.push('\n');
             }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod demo_ehr;
 pub mod ehr;
+pub mod ehr_server;
 pub mod feeds;
 pub mod import;
 pub mod messages;

@@ -15,9 +15,10 @@ use fhir_store::EhrKey;
 use futures_util::StreamExt;
 
 use super::port::walk_of;
+use super::runner::{self, Work};
 use super::state::{number, record_key};
 use super::tenants::{Entry, FILE_BYTES_MAX, Tenants};
-use super::{runner, view};
+use super::view;
 use crate::app::{Server, store_problem};
 use crate::http::call::parse_query;
 use crate::http::negotiate::Format;
@@ -37,6 +38,11 @@ pub fn configure(urls: &mut web::ServiceConfig) {
         .route("/admin/tenants/{tenant}", web::delete().to(remove))
         .route("/admin/tenants/{tenant}/run", web::post().to(run))
         .route(
+            "/admin/tenants/{tenant}/normalise",
+            web::post().to(normalise),
+        )
+        .configure(super::write_back::configure)
+        .route(
             "/admin/tenants/{tenant}/completeness",
             web::get().to(completeness),
         )
@@ -50,18 +56,18 @@ pub fn configure(urls: &mut web::ServiceConfig) {
         .route("/ehr/{tenant}/jwks.json", web::get().to(super::jwks::one));
 }
 
-fn json(status: StatusCode, value: &Value) -> HttpResponse {
+pub(super) fn json(status: StatusCode, value: &Value) -> HttpResponse {
     HttpResponse::build(status)
         .content_type("application/json")
         .body(value.to_bytes())
 }
 
-fn rendered(result: Result<HttpResponse, Problem>) -> HttpResponse {
+pub(super) fn rendered(result: Result<HttpResponse, Problem>) -> HttpResponse {
     result.unwrap_or_else(|problem| reply::problem(&problem, Format::Json))
 }
 
 /// The tenant of the URL.
-fn entry(server: &Server, request: &HttpRequest) -> Result<Arc<Entry>, Problem> {
+pub(super) fn entry(server: &Server, request: &HttpRequest) -> Result<Arc<Entry>, Problem> {
     server.tenants.get(request.match_info().query("tenant"))
 }
 
@@ -105,7 +111,7 @@ pub async fn register(server: web::Data<Server>, body: web::Payload) -> HttpResp
     rendered(work.await)
 }
 
-async fn read_text(mut body: web::Payload) -> Result<String, Problem> {
+pub(super) async fn read_text(mut body: web::Payload) -> Result<String, Problem> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| {
@@ -179,10 +185,10 @@ async fn walks(
 ) -> Result<Vec<(ehr::port::WalkKey, ehr::port::WalkState)>, Problem> {
     let rows = server.store.ehr_walks(tenant, None).await;
     let rows = rows.map_err(|e| store_problem(&e))?;
-    rows.iter()
-        .map(walk_of)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Problem::new(ErrorKind::INTERNAL, error.to_string()))
+    let walks: Result<Vec<_>, _> = rows.iter().map(walk_of).collect();
+    let mut walks = walks.map_err(|error| Problem::new(ErrorKind::INTERNAL, error.to_string()))?;
+    walks.retain(|(key, _)| key.is_search());
+    Ok(walks)
 }
 
 /// `DELETE /admin/tenants/{tenant}`
@@ -220,9 +226,28 @@ pub async fn remove(server: web::Data<Server>, request: HttpRequest) -> HttpResp
     )
 )]
 pub async fn run(server: web::Data<Server>, request: HttpRequest) -> HttpResponse {
-    let server = server.into_inner();
-    let begun = entry(&server, &request).and_then(|entry| {
-        if runner::begin(&server, &entry) {
+    begin(&server.into_inner(), &request, Work::Sync)
+}
+
+/// `POST /admin/tenants/{tenant}/normalise`
+#[utoipa::path(
+    post,
+    path = "/admin/tenants/{tenant}/normalise",
+    tag = "ehr",
+    params(("tenant" = String, Path, description = "Tenant")),
+    responses(
+        (status = 202, description = "Copies that other rules made are made again from what is kept; the tenant shows the progress"),
+        (status = 404, description = "No such tenant"),
+        (status = 409, description = "A run is under way")
+    )
+)]
+pub async fn normalise(server: web::Data<Server>, request: HttpRequest) -> HttpResponse {
+    begin(&server.into_inner(), &request, Work::NormaliseAgain)
+}
+
+fn begin(server: &Arc<Server>, request: &HttpRequest, work: Work) -> HttpResponse {
+    let begun = entry(server, request).and_then(|entry| {
+        if runner::begin(server, &entry, work) {
             return Ok(json(StatusCode::ACCEPTED, &view::tenant(&entry)));
         }
         let text = "a run of this tenant is under way; `GET` the tenant to see its progress";

@@ -5,7 +5,9 @@
 pub mod admin;
 pub mod jwks;
 pub mod port;
+pub mod read_through;
 pub mod runner;
 pub mod state;
 pub mod tenants;
 pub mod view;
+pub mod write_back;

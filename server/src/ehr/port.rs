@@ -4,20 +4,22 @@
 //! the one write path.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use conformance::Definitions;
 use ehr::clock::Later;
 use ehr::port::{
-    Action, Known, Member, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState, Write,
+    Action, Known, Member, Outdated, PageCommit, Port, PortError, SourceKey, WalkKey, WalkState,
+    Write,
 };
 use ehr::tenant::{IdentifierKey, Persona};
 use fhir_core::access::{Access, Channel};
+use fhir_core::datatype::date::{Zone, parse_search};
 use fhir_core::ids::{ResourceId, ResourceKey};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, Value};
-use fhir_core::search::predicate::{Predicate, TokenTest, ValueTest};
+use fhir_core::search::predicate::{Comparison, DateTest, Predicate, TokenTest, ValueTest};
 use fhir_store::{
     EhrKey, EhrPage, EhrRecord, EhrReview, EhrWalk, Only, SearchQuery, StoreError, TotalMode,
 };
@@ -32,6 +34,14 @@ const CANDIDATES_MAX: usize = 20;
 /// Times a page waits for room in the write queue, [`ROOM_WAIT`] each: half a minute, then the run stops and goes on
 /// later.
 const ROOM_WAITS_MAX: usize = 300;
+/// Patients looked at for one birth date; a city has more, and a person cannot decide about so many.
+const BORN_MAX: usize = 200;
+/// Checked resources held at once: the pages of a few searches at the same time.
+const CHECKED_MAX: usize = 20_000;
+/// Bytes of `YYYY-MM-DD`.
+const DAY_BYTES: usize = 10;
+/// Copies made again in one round.
+const OUTDATED_MAX: usize = 1_000;
 /// Faults of one resource that are told; the first ones show what is wrong.
 const ISSUES_TOLD_MAX: usize = 5;
 const ROOM_WAIT: Duration = Duration::from_millis(100);
@@ -40,6 +50,9 @@ const ROOM_WAIT: Duration = Duration::from_millis(100);
 pub struct ServerPort {
     server: Arc<Server>,
     access: Access,
+    /// Resources that [`Port::accepts`] has read and checked, until they are stored: a first copy of an EHR would read
+    /// and check everything twice otherwise.
+    checked: Mutex<HashMap<ResourceKey, Arc<Document>>>,
 }
 
 impl ServerPort {
@@ -47,7 +60,33 @@ impl ServerPort {
     pub fn new(server: Arc<Server>, tenant: &str) -> Self {
         let agent = format!("ehr:{tenant}");
         let access = Access::full(agent.clone(), Channel::Feed(agent));
-        Self { server, access }
+        Self {
+            server,
+            access,
+            checked: Mutex::default(),
+        }
+    }
+
+    fn checked(&self) -> MutexGuard<'_, HashMap<ResourceKey, Arc<Document>>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The write of a resource; checked already when its very text was.
+    fn put(&self, key: ResourceKey, body: &Value, is_new: bool) -> Result<Draft, PortError> {
+        let text = body.to_bytes();
+        let checked = self.checked().remove(&key);
+        let step = match checked.filter(|document| document.text().as_bytes() == text) {
+            Some(document) => Step::PutChecked(document),
+            None => Step::Put(Arc::new(Document::parse(&text).map_err(|error| {
+                PortError::Invalid(format!("{}: {error}", key.resource_type.name()))
+            })?)),
+        };
+        Ok(Draft {
+            key,
+            step,
+            need: if is_new { Need::NewId } else { Need::Nothing },
+            interaction: Interaction::Update,
+        })
     }
 
     async fn read_walk(&self, key: &WalkKey) -> Result<WalkState, PortError> {
@@ -116,6 +155,31 @@ impl ServerPort {
         Ok(found.into_iter().filter(|id| !own.contains(id)).collect())
     }
 
+    async fn read_born(
+        &self,
+        day: &str,
+        except_tenant: &str,
+    ) -> Result<Vec<(String, Value)>, PortError> {
+        // A birth date of a year or a month only fits half a city.
+        let Some(date) = parse_search(day).filter(|_| day.len() == DAY_BYTES) else {
+            return Ok(Vec::new());
+        };
+        let range = date.range(Zone::UTC);
+        let test = ValueTest::Date(DateTest {
+            comparison: Comparison::Equal,
+            start: range.start,
+            end: range.end,
+        });
+        let found = search_patients(&self.server, "birthdate", test, BORN_MAX).await?;
+        let ids = found.iter().map(|(id, _)| id.clone()).collect();
+        let own = self.server.store.ehr_patients_of(except_tenant, ids);
+        let own: HashSet<String> = own.await.map_err(unavailable)?.into_iter().collect();
+        let others = found.into_iter().filter(|(id, _)| !own.contains(id));
+        others
+            .map(|(id, json)| Ok((id, Value::parse(&json).map_err(|_| damaged("a resource"))?)))
+            .collect()
+    }
+
     async fn store_page(&self, page: PageCommit) -> Result<(), PortError> {
         let sources: Vec<SourceKey> = page.writes.iter().map(|w| w.source.clone()).collect();
         let rows = self.rows(&sources).await?;
@@ -124,7 +188,7 @@ impl ServerPort {
         let mut is_first = true;
         let mut waits = 0;
         loop {
-            let plan = plan(&page, &rows, is_first)?;
+            let plan = self.plan(&page, &rows, is_first)?;
             is_first = false;
             match write::submit_page(&self.server, &self.access, plan, stored.clone()).await {
                 Ok(_) => return Ok(()),
@@ -146,6 +210,50 @@ impl ServerPort {
                 Err(Failure::Repeated(_)) => return Err(damaged("a page")),
             }
         }
+    }
+
+    /// The resources of a page as drafts, the last word about each. What no row knows is taken for new at first, so that
+    /// nothing is read for it; if it is there all the same, the commit is refused and the next attempt reads.
+    fn plan(
+        &self,
+        page: &PageCommit,
+        rows: &HashMap<EhrKey, EhrRecord>,
+        is_first: bool,
+    ) -> Result<Plan, PortError> {
+        let is_known: HashSet<&str> = rows.values().map(|row| row.local.as_str()).collect();
+        let mut last: BTreeMap<(&str, &str), &Write> = BTreeMap::new();
+        for write in &page.writes {
+            last.insert((&write.source.resource_type, &write.local_id), write);
+        }
+        let mut drafts = Vec::with_capacity(last.len() + 2);
+        for write in &page.writes {
+            // In the order of the page, each once.
+            let Some(write) = last.remove(&(&*write.source.resource_type, &*write.local_id)) else {
+                continue;
+            };
+            let key = resource_key(&write.source.resource_type, &write.local_id)?;
+            let is_new = is_first && !is_known.contains(write.local_id.as_str());
+            drafts.push(match &write.action {
+                Action::Put(body) => self.put(key, body, is_new)?,
+                Action::Keep => continue,
+                Action::Delete => Draft {
+                    key,
+                    step: Step::Delete,
+                    need: Need::Nothing,
+                    interaction: Interaction::Delete,
+                },
+            });
+        }
+        for (about, is_new) in [(&page.provenance, is_first), (&page.evidence, false)] {
+            let Some(about) = about else { continue };
+            let text = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or_default();
+            let key = resource_key(text("resourceType"), text("id"))?;
+            drafts.push(self.put(key, about, is_new)?);
+        }
+        Ok(Plan {
+            drafts,
+            ..Plan::default()
+        })
     }
 
     async fn read_walks(&self, tenant: &str) -> Result<Vec<(WalkKey, WalkState)>, PortError> {
@@ -202,59 +310,6 @@ fn known(key: &SourceKey, rows: &HashMap<EhrKey, EhrRecord>) -> Option<Known> {
         fuller_elsewhere: others.iter().copied().any(|row| is_full(&row)),
         other_persona: own.is_none(),
         replaced: own.is_some_and(|row| row.replaced_by.is_some()),
-    })
-}
-
-/// The resources of a page as drafts, the last word about each. What no row knows is taken for new at first, so that
-/// nothing is read for it; if it is there all the same, the commit is refused and the next attempt reads.
-fn plan(
-    page: &PageCommit,
-    rows: &HashMap<EhrKey, EhrRecord>,
-    is_first: bool,
-) -> Result<Plan, PortError> {
-    let is_known: HashSet<&str> = rows.values().map(|row| row.local.as_str()).collect();
-    let mut last: BTreeMap<(&str, &str), &Write> = BTreeMap::new();
-    for write in &page.writes {
-        last.insert((&write.source.resource_type, &write.local_id), write);
-    }
-    let mut drafts = Vec::with_capacity(last.len() + 2);
-    for write in &page.writes {
-        // In the order of the page, each once.
-        let Some(write) = last.remove(&(&*write.source.resource_type, &*write.local_id)) else {
-            continue;
-        };
-        let key = resource_key(&write.source.resource_type, &write.local_id)?;
-        let is_new = is_first && !is_known.contains(write.local_id.as_str());
-        drafts.push(match &write.action {
-            Action::Put(body) => put(key, body, is_new)?,
-            Action::Delete => Draft {
-                key,
-                step: Step::Delete,
-                need: Need::Nothing,
-                interaction: Interaction::Delete,
-            },
-        });
-    }
-    for (about, is_new) in [(&page.provenance, is_first), (&page.evidence, false)] {
-        let Some(about) = about else { continue };
-        let text = |name: &str| about.get(name).and_then(Value::as_str).unwrap_or_default();
-        let key = resource_key(text("resourceType"), text("id"))?;
-        drafts.push(put(key, about, is_new)?);
-    }
-    Ok(Plan {
-        drafts,
-        ..Plan::default()
-    })
-}
-
-fn put(key: ResourceKey, body: &Value, is_new: bool) -> Result<Draft, PortError> {
-    let document = Document::parse(&body.to_bytes())
-        .map_err(|error| PortError::Invalid(format!("{}: {error}", key.resource_type.name())))?;
-    Ok(Draft {
-        key,
-        step: Step::Put(Arc::new(document)),
-        need: if is_new { Need::NewId } else { Need::Nothing },
-        interaction: Interaction::Update,
     })
 }
 
@@ -334,26 +389,39 @@ fn record(write: &Write) -> EhrRecord {
 
 /// Ids of local Patients that carry the identifier.
 async fn carriers(server: &Server, identifier: &IdentifierKey) -> Result<Vec<String>, PortError> {
-    let patient = resource_key("Patient", "x")?.resource_type;
-    let param = Definitions::r4().search_param(patient, "identifier");
-    let param = param.ok_or_else(|| damaged("no search parameter `identifier`"))?;
     let test = TokenTest::SystemCode(identifier.system.clone(), identifier.value.clone());
+    let found = search_patients(server, "identifier", ValueTest::Token(test), CANDIDATES_MAX);
+    Ok(found.await?.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Patients that meet one test, with their bodies.
+async fn search_patients(
+    server: &Server,
+    name: &str,
+    test: ValueTest,
+    limit: usize,
+) -> Result<Vec<(String, bytes::Bytes)>, PortError> {
+    let patient = resource_key("Patient", "x")?.resource_type;
+    let param = Definitions::r4().search_param(patient, name);
+    let param = param.ok_or_else(|| damaged("no such search parameter"))?;
     let predicate = Predicate::Value {
         param: param.id,
-        test: ValueTest::Token(test),
+        test,
     };
     let page = server.store.search(SearchQuery {
         resource_type: patient,
         predicate,
         sort: Vec::new(),
-        limit: CANDIDATES_MAX,
+        limit,
         after: None,
         total: TotalMode::None,
         only: Only::Bodies,
     });
     let page = page.await.map_err(unavailable)?;
-    let ids = page.matches.iter().map(|found| found.key.id.to_string());
-    Ok(ids.collect())
+    let matches = page.matches.into_iter();
+    Ok(matches
+        .map(|found| (found.key.id.to_string(), found.json))
+        .collect())
 }
 
 /// What is wrong with a resource and where, without its values.
@@ -432,12 +500,65 @@ impl Port for ServerPort {
         Box::pin(async move { self.carriers(&identifier, &tenant).await })
     }
 
+    fn patients_born(
+        &self,
+        day: &str,
+        except_tenant: &str,
+    ) -> Later<'_, Result<Vec<(String, Value)>, PortError>> {
+        let (day, tenant) = (day.to_owned(), except_tenant.to_owned());
+        Box::pin(async move { self.read_born(&day, &tenant).await })
+    }
+
+    fn outdated(
+        &self,
+        tenant: &str,
+        persona: Persona,
+        rules: &str,
+        after: Option<&SourceKey>,
+    ) -> Later<'_, Result<Vec<Outdated>, PortError>> {
+        let (tenant, rules) = (tenant.to_owned(), rules.to_owned());
+        let after = after.map(state::record_key);
+        Box::pin(async move {
+            let store = &self.server.store;
+            let rows = store.ehr_outdated(&tenant, persona.as_str(), &rules, after, OUTDATED_MAX);
+            let rows = rows.await.map_err(unavailable)?;
+            let outdated = rows.into_iter().map(|(row, raw)| Outdated {
+                source: SourceKey {
+                    tenant: row.tenant,
+                    persona,
+                    resource_type: row.resource_type,
+                    id: row.source,
+                },
+                hash: row.hash,
+                raw,
+            });
+            Ok(outdated.collect())
+        })
+    }
+
+    fn written(&self, tenant: &str) -> Later<'_, Result<BTreeMap<String, String>, PortError>> {
+        let tenant = tenant.to_owned();
+        Box::pin(async move {
+            super::write_back::written(&self.server, &tenant)
+                .await
+                .map_err(unavailable)
+        })
+    }
+
     fn accepts(&self, resource: &Value) -> Result<(), String> {
         let name = resource.get("resourceType").and_then(Value::as_str);
-        let key = resource_key(name.unwrap_or_default(), "x").map_err(|e| e.to_string())?;
+        let id = resource.get("id").and_then(Value::as_str).unwrap_or("x");
+        let key = resource_key(name.unwrap_or_default(), id).map_err(|e| e.to_string())?;
         let document = Document::parse(&resource.to_bytes()).map_err(|e| e.to_string())?;
         write::check_resource(&self.server, key.resource_type, document.root())
-            .map_err(|problem| places(&problem))
+            .map_err(|problem| places(&problem))?;
+        let mut checked = self.checked();
+        if checked.len() >= CHECKED_MAX {
+            // Pages that were never stored; theirs are read again.
+            checked.clear();
+        }
+        checked.insert(key, Arc::new(document));
+        Ok(())
     }
 
     fn commit(&self, page: PageCommit) -> Later<'_, Result<(), PortError>> {

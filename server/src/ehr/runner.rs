@@ -58,22 +58,31 @@ pub fn schedule(server: &Arc<Server>, entry: &Arc<Entry>) {
                 continue;
             };
             // The outcome is in the log and in the list of runs.
-            let _ = execute(&server, &entry).await;
+            let _ = execute(&server, &entry, Work::Sync).await;
             drop(lane);
         }
     });
     entry.keep(task);
 }
 
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Asks the EHR for what is new and changed.
+    Sync,
+    /// Makes copies again that other rules made, from what is kept.
+    NormaliseAgain,
+}
+
 /// Starts a run and returns at once; `false` when one is under way.
-pub fn begin(server: &Arc<Server>, entry: &Arc<Entry>) -> bool {
+pub fn begin(server: &Arc<Server>, entry: &Arc<Entry>, work: Work) -> bool {
     let Ok(lane) = Arc::clone(&entry.lane).try_acquire_owned() else {
         return false;
     };
     let (server, entry_of_task) = (Arc::clone(server), Arc::clone(entry));
     let task = server.runtime.clone().spawn(async move {
         // The outcome is in the log and in the list of runs.
-        let _ = execute(&server, &entry_of_task).await;
+        let _ = execute(&server, &entry_of_task, work).await;
         drop(lane);
     });
     entry.keep(task);
@@ -88,32 +97,47 @@ pub async fn run_now(server: &Arc<Server>, entry: &Arc<Entry>) -> Result<RunRepo
     let Ok(_lane) = entry.lane.try_acquire() else {
         return Err(EhrError::Paused("a run is under way".to_owned()));
     };
-    execute(server, entry).await
+    execute(server, entry, Work::Sync).await
 }
 
 /// One run with everything around it; the caller holds the lane.
-async fn execute(server: &Arc<Server>, entry: &Entry) -> Result<RunReport, EhrError> {
+async fn execute(server: &Arc<Server>, entry: &Entry, work: Work) -> Result<RunReport, EhrError> {
     let name = &entry.tenant.name;
-    let port = Arc::new(ServerPort::new(Arc::clone(server), name));
+    let run = fresh(server, entry).await?;
+    let started = (server.clock)();
+    entry.now().run = Some((Arc::clone(&run), started));
+    let result = carry_out(server, &entry.tenant, &run, started, work).await;
+    entry.now().run = None;
+    remember(entry, &run);
+    if let Err(error) = &result {
+        tracing::warn!(tenant = %name, %error, "an EHR run stopped; the next one goes on");
+    }
+    result
+}
+
+/// A way to the EHR that knows what was spent today and whether the EHR is left alone.
+///
+/// # Errors
+/// When no client can be made.
+pub(super) async fn fresh(server: &Arc<Server>, entry: &Entry) -> Result<Arc<Run>, EhrError> {
+    let port = Arc::new(ServerPort::new(Arc::clone(server), &entry.tenant.name));
     let run = Arc::new(Run::new(
         Arc::clone(&entry.tenant),
         port,
         Arc::new(Machine),
     )?);
-    let started = (server.clock)();
     let (day, today) = budget(server, entry).await;
     run.polite().set_spent(day, today);
-    entry.now().run = Some((Arc::clone(&run), started));
-    let result = carry_out(server, &entry.tenant, &run, started).await;
-    {
-        let mut now = entry.now();
-        now.run = None;
-        now.spent = run.polite().spent();
-    }
-    if let Err(error) = &result {
-        tracing::warn!(tenant = %name, %error, "an EHR run stopped; the next one goes on");
-    }
-    result
+    run.polite().set_breaker(entry.now().breaker);
+    Ok(run)
+}
+
+/// Keeps with the tenant what a way to the EHR has learnt.
+pub(super) fn remember(entry: &Entry, run: &Run) {
+    let mut now = entry.now();
+    // Two ways at the same time: the one that counted more counts.
+    now.spent = now.spent.max(run.polite().spent());
+    now.breaker = run.polite().breaker();
 }
 
 /// One run, its record, the day's budget and a look at the site.
@@ -125,9 +149,12 @@ pub async fn carry_out(
     tenant: &Tenant,
     run: &Run,
     started: Instant,
+    work: Work,
 ) -> Result<RunReport, EhrError> {
-    let changes = watch(server, tenant, run).await;
-    let result = run.sync().await;
+    let (changes, result) = match work {
+        Work::Sync => (watch(server, tenant, run).await, run.sync().await),
+        Work::NormaliseAgain => (Vec::new(), run.normalise_again().await),
+    };
     let mut report = match &result {
         Ok(report) => report.clone(),
         Err(_) => run.report(),

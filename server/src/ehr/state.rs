@@ -104,6 +104,8 @@ pub fn write(state: &WalkState) -> String {
         members.extend(at.map(|at| (name, Value::from(at.0))));
     }
     members.push(("gaps", texts(&state.gaps)));
+    let since = state.kept_back_since;
+    members.extend(since.map(|sweep| ("keptBackSince", number(sweep))));
     if let Some(failure) = &state.failure {
         members.push(("failure", failure.as_str().into()));
     }
@@ -143,6 +145,7 @@ pub fn read(revision: i64, text: &str) -> Result<WalkState, String> {
         swept_at: instant(&value, "sweptAt"),
         sweep: count(&value, "sweep")?,
         gaps: list(&value, "gaps"),
+        kept_back_since: count(&value, "keptBackSince").ok(),
         failure: value
             .get("failure")
             .and_then(Value::as_str)
@@ -226,6 +229,7 @@ mod tests {
             swept_at: Some(Instant(-4)),
             sweep: 3,
             gaps: vec!["withheld".to_owned()],
+            kept_back_since: Some(2),
             failure: Some("refused".to_owned()),
             under_way: Some(UnderWay {
                 kind: WalkKind::Sweep,

@@ -40,6 +40,8 @@ pub struct Entry {
     pub(super) now: Mutex<Now>,
     /// Its one permit is held by the run under way until its record is kept and it is closed.
     pub(super) lane: Arc<Semaphore>,
+    /// Its one permit is held while something is written to the EHR, or a single patient is fetched.
+    pub(super) errand: Semaphore,
 }
 
 /// What a tenant is doing.
@@ -49,6 +51,8 @@ pub(super) struct Now {
     pub(super) run: Option<(Arc<Run>, Instant)>,
     /// The UTC day of the budget and what was spent of it.
     pub(super) spent: (i64, u32),
+    /// Pages that failed in a row, and until when the EHR is left alone.
+    pub(super) breaker: (u32, i64),
     /// The schedule, or a run that was asked for.
     pub(super) tasks: Vec<JoinHandle<()>>,
 }
@@ -60,6 +64,7 @@ impl Entry {
             origin,
             now: Mutex::default(),
             lane: Arc::new(Semaphore::new(1)),
+            errand: Semaphore::new(1),
         })
     }
 

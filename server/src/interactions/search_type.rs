@@ -4,13 +4,14 @@
 
 use conformance::ResourceTypeId;
 use fhir_core::access::Access;
-use fhir_core::issue::Problem;
+use fhir_core::issue::{ErrorKind, Problem};
 
 use super::Answer;
 use crate::app::Server;
+use crate::ehr::read_through;
 use crate::http::call::Call;
 use crate::http::prefer::Handling;
-use crate::search::{self, Target};
+use crate::search::{self, Target, condition};
 
 /// `GET [base]/[type]?[parameters]` and `GET [base]/[type]/_search?[parameters]`
 ///
@@ -19,14 +20,54 @@ use crate::search::{self, Target};
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let parameters = call.query()?;
     let handling = call.prefer().handling;
+    let resource_type = call.resource_type()?;
+    if let Some(tenant) = call.fhir_header(read_through::HEADER) {
+        return through(&call, tenant, resource_type, parameters, handling).await;
+    }
     perform(
         &call.server,
         &call.access,
-        call.resource_type()?,
+        resource_type,
         parameters,
         handling,
     )
     .await
+}
+
+/// A search for one patient by identifier that may fetch it from an EHR first.
+async fn through(
+    call: &Call,
+    tenant: &str,
+    resource_type: ResourceTypeId,
+    parameters: Vec<(String, String)>,
+    handling: Handling,
+) -> Result<Answer, Problem> {
+    let is_criterion = |(name, _): &&(String, String)| name != "_format" && name != "_pretty";
+    let criteria: Vec<_> = parameters.iter().filter(is_criterion).cloned().collect();
+    let [(name, identifier)] = criteria.as_slice() else {
+        return Err(only_by_identifier());
+    };
+    if resource_type.name() != "Patient" || name != "identifier" {
+        return Err(only_by_identifier());
+    }
+    read_through::key(identifier)?;
+    let known = condition::resolve(&call.server, &call.access, resource_type, &criteria);
+    if matches!(known.await?.one(), Ok(None)) {
+        read_through::fetch(&call.server, tenant, identifier).await?;
+    }
+    perform(
+        &call.server,
+        &call.access,
+        resource_type,
+        parameters,
+        handling,
+    )
+    .await
+}
+
+fn only_by_identifier() -> Problem {
+    let text = "with `Stoker-Tenant`, a Patient is searched by `identifier` and nothing else";
+    Problem::new(ErrorKind::BAD_PARAMETER_VALUE, text).at(read_through::HEADER)
 }
 
 /// `GET [base]/[compartment]/[id]/[type]?[parameters]`: what belongs to one patient, encounter, practitioner, related

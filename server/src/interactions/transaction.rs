@@ -22,7 +22,7 @@ use crate::app::Server;
 use crate::http::prefer::Return;
 use crate::interaction::Interaction;
 use crate::search::condition::{self, Found};
-use crate::write::{Attempts, Draft, Need, Plan, Step, Written};
+use crate::write::{Attempts, Draft, Need, Plan, Step, Written, in_entry};
 
 /// What an entry is once its conditions are resolved.
 #[derive(Debug, Clone)]
@@ -143,6 +143,7 @@ async fn plan(
     let mut patched = patches(server, &bundle).await?;
     let mut slots = vec![Slot::Nothing; bundle.entries.len()];
     let mut drafts = Vec::with_capacity(bundle.entries.len());
+    let mut entries = Vec::with_capacity(bundle.entries.len());
     for index in bundle.order.clone() {
         let resolved = match patched.remove(&index) {
             Some(draft) => Resolved::Draft(Box::new(draft)),
@@ -151,6 +152,7 @@ async fn plan(
         let slot = match resolved {
             Resolved::Draft(draft) => {
                 drafts.push(*draft);
+                entries.push(index);
                 Slot::Draft(drafts.len() - 1)
             }
             Resolved::Other(slot) => slot,
@@ -163,6 +165,7 @@ async fn plan(
         Plan {
             drafts,
             expects,
+            entries,
             ..Plan::default()
         },
         slots,
@@ -351,12 +354,4 @@ fn draft(
         }
         Action::Refused(problem) => Err(problem.clone()),
     }
-}
-
-/// Says which entry a problem belongs to.
-fn in_entry(index: usize, mut problem: Problem) -> Problem {
-    for issue in &mut problem.issues {
-        issue.diagnostics = format!("entry {index}: {}", issue.diagnostics);
-    }
-    problem
 }

@@ -11,14 +11,21 @@ use crate::app::{Server, store_problem};
 use crate::audit;
 use crate::http::call::Call;
 use crate::interaction::Interaction;
+use crate::search;
 
 /// `GET [base]/[type]/[id]/_history/[vid]`
 ///
 /// # Errors
 /// `not-found`, `deleted`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
-    call.only(&[])?;
-    perform(&call.server, &call.access, &call.key()?, call.version()).await
+    let key = call.key()?;
+    call.only(&["_summary", "_elements"])?;
+    let subset = search::subset_of(&call, key.resource_type)?;
+    let mut answer = perform(&call.server, &call.access, &key, call.version()).await?;
+    if let Some(subset) = subset {
+        answer.body = search::cut(&answer.body, &subset);
+    }
+    Ok(answer)
 }
 
 /// Reads a version; `None` is one that cannot exist.

@@ -99,7 +99,8 @@ fn issues(
     if issues.is_empty() {
         let now = Some((call.server.clock)());
         issues = invariants::check(resource, Some(known), now);
-        issues.extend(check_claims(known, resource, profiles, now));
+        let found = check_claims(known, resource, profiles, now);
+        issues.extend(found.into_iter().map(|found| found.issue));
         for issue in &mut issues {
             let is_asked = profiles
                 .iter()

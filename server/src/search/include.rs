@@ -10,7 +10,7 @@ use fhir_core::ids::ResourceKey;
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::Document;
 use fhir_core::search::compartment;
-use fhir_core::search::include::Include;
+use fhir_core::search::include::{Include, Target};
 use fhir_core::search::query::SearchRequest;
 use fhir_store::{Only, SearchQuery, Stored, TotalMode};
 
@@ -83,7 +83,7 @@ async fn forward(
     from: &[Stored],
     seen: &mut HashSet<ResourceKey>,
 ) -> Result<Vec<Stored>, Problem> {
-    let mut keys = Vec::new();
+    let mut targets = Vec::new();
     for stored in from {
         let resource_type = stored.key.resource_type;
         if include.source.is_some_and(|source| source != resource_type) {
@@ -93,21 +93,34 @@ async fn forward(
             continue;
         };
         let entries = server.extract(resource_type, document.root());
-        keys.extend(
-            include
-                .targets(resource_type, &entries)
-                .into_iter()
-                .filter(|key| seen.insert(key.clone())),
-        );
+        let found = include.targets(resource_type, &entries).into_iter();
+        targets.extend(found.filter(|target| seen.insert(target.key.clone())));
     }
-    if keys.len() > INCLUDED_MAX {
+    if targets.len() > INCLUDED_MAX {
         return Err(too_many());
     }
-    server
-        .store
-        .read_many(&keys)
-        .await
-        .map_err(|e| store_problem(&e))
+    let mut keys = Vec::with_capacity(targets.len());
+    let mut versions = Vec::new();
+    for target in targets {
+        match version_of(server, &target).await? {
+            Some(stored) => versions.push(stored),
+            None => keys.push(target.key),
+        }
+    }
+    let current = server.store.read_many(&keys).await;
+    versions.extend(current.map_err(|e| store_problem(&e))?);
+    Ok(versions)
+}
+
+/// The version that a reference names; `None` when it names none, or one that is not here: the current one comes along then,
+/// and says which version it is.
+async fn version_of(server: &Server, target: &Target) -> Result<Option<Stored>, Problem> {
+    let Some(version) = target.version else {
+        return Ok(None);
+    };
+    let stored = server.store.vread(&target.key, version).await;
+    let stored = stored.map_err(|e| store_problem(&e))?;
+    Ok(stored.filter(|stored| !stored.deleted))
 }
 
 async fn reverse(

@@ -88,37 +88,27 @@ pub fn refusals(
     let catalogue = server.definitions.current();
     let now = Some((server.clock)());
     let (mut refused, mut warned) = (Vec::new(), 0_usize);
-    let mut judge = |issues: Vec<Issue>, mode: &dyn Fn(&Issue) -> Mode| {
-        for issue in issues
-            .into_iter()
-            .filter(|issue| issue.severity >= Severity::Error)
-        {
-            match mode(&issue) {
-                Mode::Reject => refused.push(issue),
-                Mode::Warn => warned += 1,
-                Mode::Off => {}
-            }
-        }
+    let mut judge = |issue: Issue, mode: Mode| match mode {
+        _ if issue.severity < Severity::Error => {}
+        Mode::Reject => refused.push(issue),
+        Mode::Warn => warned += 1,
+        Mode::Off => {}
     };
     let mode = own.unwrap_or(config.invariants);
     if mode != Mode::Off {
-        judge(invariants::check(resource, Some(&*catalogue), now), &|_| {
-            mode
-        });
+        for issue in invariants::check(resource, Some(&*catalogue), now) {
+            judge(issue, mode);
+        }
     }
     let mode = own.unwrap_or(config.profiles);
     let demanded = rules.demanded(&catalogue, resource_type);
     if mode != Mode::Off || !rules.profiles.is_empty() {
-        let issues = check_claims(&catalogue, resource, &demanded, now);
-        judge(issues, &|issue| {
-            // Every message of a profile ends with its URL.
-            let url = issue
-                .diagnostics
-                .rsplit("(profile ")
-                .next()
-                .unwrap_or_default();
-            rules.of_profile(url.trim_end_matches(')')).unwrap_or(mode)
-        });
+        for found in check_claims(&catalogue, resource, &demanded, now) {
+            judge(
+                found.issue,
+                rules.of_profile(&found.profile).unwrap_or(mode),
+            );
+        }
     }
     if warned > 0 {
         tracing::warn!(

@@ -12,6 +12,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use fhir_core::ids::ResourceId;
 
+use crate::deadline;
 use crate::error::StoreError;
 use crate::sql::{Current, Sql};
 
@@ -236,7 +237,10 @@ pub(crate) fn classify(error: Error) -> StoreError {
             StoreError::Unavailable(info.message().into())
         }
         Error::DatabaseError(_, info) if info.message().contains("statement timeout") => {
-            StoreError::TooCostly("it ran into the time limit".into())
+            StoreError::TooCostly(deadline::REASON.into())
+        }
+        Error::DatabaseError(_, info) if info.message().contains(deadline::IN_TIME) => {
+            StoreError::TooCostly(deadline::REASON.into())
         }
         Error::DatabaseError(_, info) if is_unavailable(info.message()) => {
             StoreError::Unavailable(info.message().into())
@@ -265,8 +269,9 @@ impl Db {
     }
 
     pub(crate) fn connect_sqlite(path: &str) -> Result<Self, StoreError> {
-        let connection = SqliteConnection::establish(path)
+        let mut connection = SqliteConnection::establish(path)
             .map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        deadline::register(&mut connection).map_err(classify)?;
         Ok(Self::Sqlite(connection))
     }
 
@@ -297,7 +302,10 @@ impl Db {
     /// Runs a query.
     pub(crate) fn rows(&mut self, sql: Sql) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite(connection) => sql.load::<Row>(connection),
+            Self::Sqlite(connection) => {
+                deadline::check()?;
+                sql.load::<Row>(connection)
+            }
             Self::Postgres(connection) => sql.load::<Row>(connection.as_mut()),
         }
         .map_err(classify)
@@ -306,7 +314,10 @@ impl Db {
     /// Runs a query for versions of resources.
     pub(crate) fn matches(&mut self, sql: Sql) -> Result<Vec<Match>, StoreError> {
         match self {
-            Self::Sqlite(connection) => sql.load::<Match>(connection),
+            Self::Sqlite(connection) => {
+                deadline::check()?;
+                sql.load::<Match>(connection)
+            }
             Self::Postgres(connection) => sql.load::<Match>(connection.as_mut()),
         }
         .map_err(classify)

@@ -189,28 +189,25 @@ fn identity(
     db: &mut Db,
     wanted_seed: Option<[u8; 16]>,
 ) -> Result<([u8; 16], [u8; 32]), StoreError> {
-    let mut put = |name: &str,
-                   value: Option<&[u8]>,
-                   length: usize|
-     -> Result<Vec<u8>, StoreError> {
-        let mut sql = Sql::new("INSERT INTO meta (name, num, bytes) VALUES (");
-        sql.text(name).push(", 0, ");
-        match (value, db.engine()) {
-            (Some(value), _) => sql.bytes(value),
-            (None, Engine::Sqlite) => sql.push("randomblob(").int(length as i64).push(")"),
-            (None, Engine::Postgres) => sql
-                .push("substr(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 1, ")
-                .push(if length == 16 { "16)" } else { "32)" }),
+    let mut put =
+        |name: &str, value: Option<&[u8]>, length: usize| -> Result<Vec<u8>, StoreError> {
+            let mut sql = Sql::new("INSERT INTO meta (name, num, bytes) VALUES (");
+            sql.text(name).push(", 0, ");
+            match value {
+                Some(value) => {
+                    sql.bytes(value);
+                }
+                None => db.engine().random_bytes(&mut sql, length),
+            }
+            sql.push(") ON CONFLICT (name) DO NOTHING");
+            db.run(sql)?;
+            let mut find = Sql::new("SELECT bytes FROM meta WHERE name = ");
+            find.text(name);
+            let row = db
+                .row(find)?
+                .ok_or_else(|| StoreError::Internal("`meta` is empty".into()))?;
+            Ok(row.bytes(0)?.to_vec())
         };
-        sql.push(") ON CONFLICT (name) DO NOTHING");
-        db.run(sql)?;
-        let mut find = Sql::new("SELECT bytes FROM meta WHERE name = ");
-        find.text(name);
-        let row = db
-            .row(find)?
-            .ok_or_else(|| StoreError::Internal("`meta` is empty".into()))?;
-        Ok(row.bytes(0)?.to_vec())
-    };
     let damaged = |_| StoreError::Internal("`meta` holds a key of another length".into());
     let seed = put("seed", wanted_seed.as_ref().map(<[u8; 16]>::as_slice), 16)?;
     let secret = put("secret", None, 32)?;

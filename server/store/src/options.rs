@@ -35,7 +35,7 @@ pub struct StoreOptions {
     /// For loading: the writer waits for so many changes before it writes a group, unless none comes for
     /// [`Self::GROUP_IDLE_MAX`]. 0 writes what is there.
     pub group_changes_min: usize,
-    /// PostgreSQL: a search that runs longer is stopped. SQLite has no such limit yet.
+    /// A search that runs longer is stopped and refused as too costly.
     pub search_time_max: Duration,
     /// SQLite: page cache of the writer, KiB. Readers use an eighth of it each, beside the memory map.
     pub cache_kib: u32,

@@ -11,6 +11,8 @@ use crate::api::{
     SearchQuery, StoreCounts, Stored, TotalMode,
 };
 use crate::db::{Db, Engine, Match};
+use crate::deadline::Limit;
+use crate::dialect;
 use crate::error::StoreError;
 use crate::sample;
 use crate::search::{COLUMNS, Found, Searcher};
@@ -65,19 +67,11 @@ impl Reader<'_> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match self.db.engine() {
-            Engine::Sqlite => self.db.run(Sql::new("BEGIN")).map(|_| ())?,
-            Engine::Postgres => self
-                .db
-                .batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?,
-        }
+        dialect::begin_reading(self.db)?;
         let result = work(self);
         // Nothing was written; a failed end shows at the next use of the connection.
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = match self.db.engine() {
-            Engine::Sqlite => self.db.run(Sql::new(end)).map(|_| ()),
-            Engine::Postgres => self.db.batch(end),
-        };
+        let ended = dialect::end_reading(self.db, end);
         result.and_then(|value| ended.map(|()| value))
     }
 
@@ -174,6 +168,7 @@ impl Reader<'_> {
     }
 
     pub(crate) fn search(&mut self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
+        let _limit = Limit::start(self.shared.options.search_time_max);
         self.at_one_moment(|reader| {
             let samples = match reader.shared.has_samples() {
                 true => reader.search_with_samples(query)?,
@@ -355,37 +350,15 @@ impl Reader<'_> {
                 ));
             }
         }
-        match self.db.engine() {
-            Engine::Sqlite => {
-                let pages = self.db.number(Sql::new(
-                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
-                ))?;
-                counts.database_bytes = u64::try_from(pages).unwrap_or(0);
-                // Only a SQLite built with its table of statistics can tell.
-                let sizes =
-                    Sql::new("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY name");
-                for row in self.db.rows(sizes).unwrap_or_default() {
-                    counts.tables.push((
-                        row.text(0)?.to_owned(),
-                        u64::try_from(row.int(1)?).unwrap_or(0),
-                    ));
-                }
-            }
-            Engine::Postgres => {
-                let bytes = self
-                    .db
-                    .number(Sql::new("SELECT pg_database_size(current_database())"))?;
-                counts.database_bytes = u64::try_from(bytes).unwrap_or(0);
-                let sizes = Sql::new(
-                    "SELECT relname::text, pg_relation_size(oid) FROM pg_class WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 1",
-                );
-                for row in self.db.rows(sizes)? {
-                    counts.tables.push((
-                        row.text(0)?.to_owned(),
-                        u64::try_from(row.int(1)?).unwrap_or(0),
-                    ));
-                }
-            }
+        let engine = self.db.engine();
+        let bytes = self.db.number(engine.database_bytes())?;
+        counts.database_bytes = u64::try_from(bytes).unwrap_or(0);
+        // A SQLite without statistics tells no sizes; the counts are whole all the same.
+        for row in self.db.rows(engine.table_bytes()).unwrap_or_default() {
+            counts.tables.push((
+                row.text(0)?.to_owned(),
+                u64::try_from(row.int(1)?).unwrap_or(0),
+            ));
         }
         Ok(counts)
     }

@@ -49,6 +49,34 @@ impl Store {
             .await
     }
 
+    /// The source's id of our Patient at a tenant.
+    pub async fn ehr_source_of(
+        &self,
+        tenant: &str,
+        persona: &str,
+        local: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let (tenant, persona, local) = (tenant.to_owned(), persona.to_owned(), local.to_owned());
+        self.on_reader(move |reader| ehr::source_of(reader.db, &tenant, &persona, &local))
+            .await
+    }
+
+    /// Live copies that other rules than `rules` made, with the bytes they were made from; those after `after`.
+    pub async fn ehr_outdated(
+        &self,
+        tenant: &str,
+        persona: &str,
+        rules: &str,
+        after: Option<EhrKey>,
+        limit: usize,
+    ) -> Result<Vec<(EhrRecord, Option<Bytes>)>, StoreError> {
+        let (tenant, persona, rules) = (tenant.to_owned(), persona.to_owned(), rules.to_owned());
+        self.on_reader(move |reader| {
+            ehr::outdated(reader.db, &tenant, &persona, &rules, after, limit)
+        })
+        .await
+    }
+
     /// A record exactly as its source sent it, while its page is kept.
     pub async fn ehr_raw(&self, record: EhrKey) -> Result<Option<Bytes>, StoreError> {
         self.on_reader(move |reader| ehr::raw_of(reader.db, record))
@@ -123,6 +151,13 @@ impl Store {
     ) -> Result<Vec<(String, Instant, Bytes)>, StoreError> {
         let (tenant, beginning) = (tenant.to_owned(), beginning.to_owned());
         self.on_reader(move |reader| ehr::notes(reader.db, &tenant, &beginning))
+            .await
+    }
+
+    /// What is kept for a tenant under exactly this name.
+    pub async fn ehr_note(&self, tenant: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
+        let (tenant, name) = (tenant.to_owned(), name.to_owned());
+        self.on_reader(move |reader| ehr::note(reader.db, &tenant, &name))
             .await
     }
 

@@ -6,7 +6,7 @@ use conformance::ResourceTypeId;
 use fhir_core::ids::Instant;
 
 use crate::api::{ReindexRow, Rid};
-use crate::db::{Db, Engine};
+use crate::db::Db;
 use crate::error::StoreError;
 use crate::read::Reader;
 use crate::search::COLUMNS;
@@ -95,31 +95,20 @@ impl Reader<'_> {
 }
 
 fn put(db: &mut Db, row: &TextWords) -> Result<(), StoreError> {
-    let is_sqlite = db.engine() == Engine::Sqlite;
-    let mut gone = Sql::new(if is_sqlite {
-        "DELETE FROM text_words WHERE rowid = "
-    } else {
-        "DELETE FROM text_words WHERE rid = "
-    });
-    gone.int(row.rid.0);
+    let engine = db.engine();
+    let mut gone = Sql::new("DELETE FROM text_words WHERE ");
+    gone.push(engine.words_owner()).push(" = ").int(row.rid.0);
     db.run(gone)?;
     let Some((narrative, content)) = &row.words else {
         return Ok(());
     };
-    let mut sql = Sql::new(if is_sqlite {
-        "INSERT INTO text_words (rowid, narrative, content) VALUES ("
-    } else {
-        "INSERT INTO text_words (rid, narrative, content) VALUES ("
-    });
-    sql.int(row.rid.0);
+    let mut sql = Sql::new("INSERT INTO text_words (");
+    sql.push(engine.words_owner())
+        .push(", narrative, content) VALUES (")
+        .int(row.rid.0);
     for text in [narrative, content] {
-        if is_sqlite {
-            sql.push(", ").text(text.as_str());
-        } else {
-            sql.push(", strip(to_tsvector('simple', ")
-                .text(text.as_str())
-                .push("))");
-        }
+        sql.push(", ");
+        engine.words_value(&mut sql, text);
     }
     sql.push(")");
     db.run(sql).map(|_| ())

@@ -1,7 +1,6 @@
 //! Epic's manners.
 //!
-//! Spec: fhir.epic.com documentation and captures. Leaves out writing, bulk and every search but those of the
-//! adapter's profile.
+//! Spec: fhir.epic.com documentation and captures. Leaves out every search but those of the adapter's profile.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +9,7 @@ use fhir_core::json::{Number, Value};
 use crate::outcome::{epic_issue, outcome};
 use crate::wire::{Request, Response};
 use crate::world::{Row, instant};
-use crate::{State, object, token};
+use crate::{State, object, token, write};
 
 const JSON: &str = "application/fhir+json";
 /// Page size when none is asked for, and the largest.
@@ -73,8 +72,17 @@ pub(crate) fn answer(state: &mut State, request: &Request, path: &str) -> Respon
             "Bearer error=\"invalid_token\", error_description=\"The access token provided is not valid\"",
         );
     }
+    let kind = path.split('/').next().unwrap_or_default();
+    if state.faults.forbidden.iter().any(|own| own == kind) {
+        return Response::empty(403)
+            .header("WWW-Authenticate", "Bearer error=\"insufficient_scope\"");
+    }
     let mut parts = path.split('/');
     match (parts.next(), parts.next(), parts.next()) {
+        (Some("Observation"), None, None) if request.method == "POST" => {
+            write::create(state, request)
+        }
+        (Some("Patient"), None, None) => patients(state, request),
         (Some("Patient"), Some(id), None) => patient(state, request, id),
         (Some("Observation"), None, None) => observations(state, request),
         _ => Response::html(404),
@@ -96,6 +104,33 @@ fn patient(state: &State, request: &Request, id: &str) -> Response {
         return xml();
     }
     Response::json(200, JSON, &person.body)
+}
+
+/// By identifier only; the search is fuzzy, so somebody whose identifier begins alike is a hit, too.
+fn patients(state: &State, request: &Request) -> Response {
+    let Some(wanted) = request.parameter("identifier") else {
+        return fail(400, epic_issue("fatal", "business-rule", "59159", ""));
+    };
+    let hits: Vec<Value> = state.world.with_identifier(wanted, true);
+    let total = i64::try_from(hits.len()).unwrap_or(0);
+    let mut entries: Vec<Value> = hits
+        .into_iter()
+        .map(|body| object([("resource", body)]))
+        .collect();
+    if entries.is_empty() {
+        let issue = epic_issue("warning", "processing", "4101", "");
+        entries.push(object([
+            ("resource", outcome(vec![issue])),
+            ("search", object([("mode", "outcome".into())])),
+        ]));
+    }
+    let bundle = object([
+        ("resourceType", "Bundle".into()),
+        ("type", "searchset".into()),
+        ("total", Value::Number(Number::from(total))),
+        ("entry", Value::Array(entries)),
+    ]);
+    Response::json(200, JSON, &bundle)
 }
 
 fn fail(status: u16, issue: Value) -> Response {
@@ -120,25 +155,36 @@ fn observations(state: &mut State, request: &Request) -> Response {
     let Some(patient) = request.parameter("patient") else {
         return fail(400, epic_issue("fatal", "business-rule", "59159", ""));
     };
-    let Some(category) = request.parameter("category") else {
+    let category = request.parameter("category");
+    let code = request
+        .parameter("code")
+        .and_then(|code| code.rsplit('|').next());
+    if category.is_none() && code.is_none() {
         return fail(400, epic_issue("fatal", "required", "59108", ""));
-    };
+    }
     if let Some(person) = state.world.people.get(patient)
         && let Some(survivor) = &person.merged_into
     {
         return fail(301, epic_issue("fatal", "processing", "4107", ""))
             .header("Location", &format!("{}/Patient/{survivor}", state.base));
     }
-    if state.faults.forbidden.iter().any(|own| own == category) {
+    if category.is_some_and(|wanted| state.faults.forbidden.iter().any(|own| own == wanted)) {
         return Response::empty(403)
             .header("WWW-Authenticate", "Bearer error=\"insufficient_scope\"");
     }
     let from = request
         .parameter("issued")
         .and_then(|text| text.strip_prefix("ge"));
+    let since = request
+        .parameter("date")
+        .and_then(|text| text.strip_prefix("ge"));
     let mut rows = state.world.rows_of(patient);
     rows.retain(|row| {
-        row.category == category && from.is_none_or(|from| *from <= *instant(row.filed_s))
+        category.is_none_or(|wanted| row.category == wanted)
+            && code.is_none_or(|wanted| row.loinc() == wanted)
+            && !state.faults.hidden.contains(&row.id)
+            && since.is_none_or(|since| *since <= *instant(row.effective_s))
+            && from.is_none_or(|from| *from <= *instant(row.filed_s))
     });
     let size = request
         .parameter("_count")

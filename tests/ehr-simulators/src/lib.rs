@@ -2,7 +2,7 @@
 //!
 //! Spec: the vendors' documentation and public captures of 2026-04/05, from which the shapes are derived; the people
 //! and values are made up here. Passing against them proves agreement with those documents, not with a real EHR.
-//! Leaves out writing, and the pages of user logins.
+//! Leaves out changing and deleting over the API, and the pages of user logins.
 
 mod bulk;
 mod epic;
@@ -13,6 +13,7 @@ mod server;
 mod token;
 pub mod wire;
 pub mod world;
+mod write;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,14 +44,20 @@ pub struct Faults {
     pub kill_pages_every: u64,
     /// The connection is closed in the middle of the body.
     pub cut_every: u64,
-    /// Categories refused with 403.
+    /// Categories and types refused with 403.
     pub forbidden: Vec<String>,
     /// Epic: kinds of data kept back, as a 59204 warning on every page.
     pub withheld: Vec<String>,
+    /// Ids of rows that are not served, as if they were of such a kind.
+    pub hidden: Vec<String>,
     /// Epic: every page also holds a row of somebody else.
     pub foreign_rows: bool,
-    /// Oracle: a changed row shows up again on a later page with a higher version.
+    /// Oracle: a row is corrected during the walk, and shows up again on a later page with a higher version.
     pub repeat_rows: bool,
+    /// Oracle: a row shows up again on a later page as it was before it was changed.
+    pub stale_rows: bool,
+    /// The next created row is stored, and its answer is lost (504).
+    pub lose_answer_of_write: bool,
     /// Oracle: the patient's own view, with results masked.
     pub mask: bool,
 }

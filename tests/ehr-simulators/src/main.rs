@@ -20,8 +20,8 @@ async fn main() -> std::io::Result<()> {
         id: "demo".to_owned(),
         jwks: None,
         secret: Some("demo".to_owned()),
-        scopes: ["Patient", "Observation"]
-            .map(|name| format!("system/{name}.rs"))
+        scopes: ["Patient.rs", "Observation.rs", "Observation.c"]
+            .map(|what| format!("system/{what}"))
             .to_vec(),
     };
     let mut world = World::synthetic(vendor, 10, 200);

@@ -1,6 +1,6 @@
 //! Oracle Health's manners.
 //!
-//! Spec: Millennium R4 documentation and captures. Leaves out writing, bulk and every search but those of the
+//! Spec: Millennium R4 documentation and captures. Leaves out every search but those of the
 //! adapter's profile.
 
 use base64::Engine as _;
@@ -9,8 +9,8 @@ use fhir_core::json::Value;
 
 use crate::outcome::{oracle_issue, outcome};
 use crate::wire::{Request, Response};
-use crate::world::{Row, instant};
-use crate::{State, object, token};
+use crate::world::{Row, What, instant};
+use crate::{State, object, token, write};
 
 const JSON: &str = "application/fhir+json";
 const PAGE_DEFAULT: usize = 50;
@@ -61,12 +61,42 @@ fn routed(state: &mut State, request: &Request, path: &str) -> Response {
     if !token::is_authorised(state, request) {
         return Response::empty(401).header("WWW-Authenticate", "Bearer");
     }
+    let kind = path.split('/').next().unwrap_or_default();
+    if state.faults.forbidden.iter().any(|own| own == kind) {
+        // A portal's list overrides scopes.
+        return fail(403, "forbidden", "Forbidden resource");
+    }
     let mut parts = path.split('/');
     match (parts.next(), parts.next(), parts.next()) {
+        (Some("Observation"), None, None) if request.method == "POST" => {
+            write::create(state, request)
+        }
+        (Some("Patient"), None, None) => patients(state, request),
         (Some("Patient"), Some(id), None) => patient(state, id),
         (Some("Observation"), None, None) => observations(state, request),
         _ => fail(404, "not-found", "Not Found"),
     }
+}
+
+/// By identifier only; a merged patient is never found.
+fn patients(state: &State, request: &Request) -> Response {
+    let Some(wanted) = request.parameter("identifier") else {
+        return fail(
+            400,
+            "invalid",
+            "at least one search parameter must be provided",
+        );
+    };
+    let hits = state.world.with_identifier(wanted, false).into_iter();
+    let entries: Vec<Value> = hits.map(|body| object([("resource", body)])).collect();
+    let mut members = vec![
+        ("resourceType", Value::from("Bundle")),
+        ("type", "searchset".into()),
+    ];
+    if !entries.is_empty() {
+        members.push(("entry", Value::Array(entries)));
+    }
+    Response::json(200, JSON, &Value::object(members))
 }
 
 fn fail(status: u16, kind: &str, text: &str) -> Response {
@@ -116,6 +146,9 @@ fn observations(state: &mut State, request: &Request) -> Response {
         );
     };
     let category = request.parameter("category");
+    let code = request
+        .parameter("code")
+        .and_then(|code| code.rsplit('|').next());
     if category.is_some_and(|wanted| state.faults.forbidden.iter().any(|own| own == wanted)) {
         return fail(403, "forbidden", "Forbidden resource");
     }
@@ -139,10 +172,16 @@ fn observations(state: &mut State, request: &Request) -> Response {
             );
         }
     };
+    let since = request
+        .parameter("date")
+        .and_then(|text| text.strip_prefix("ge"));
     let mut rows = state.world.rows_of(patient);
     rows.retain(|row| {
         let filed = instant(row.filed_s);
         category.is_none_or(|wanted| wanted == row.category)
+            && code.is_none_or(|wanted| row.loinc() == wanted)
+            && !state.faults.hidden.contains(&row.id)
+            && since.is_none_or(|since| *since <= *instant(row.effective_s))
             && closed
                 .as_ref()
                 .is_none_or(|(from, to)| *from <= filed && filed < *to)
@@ -186,8 +225,20 @@ fn page(
     };
     let mut here: Vec<Row> = rows.iter().skip(offset).take(size).cloned().collect();
     if state.faults.repeat_rows && offset > 0 {
-        // A row of the page before shows up again.
-        here.extend(rows.get(offset - 1).cloned());
+        // A row of the page before was corrected meanwhile, and shows up again with a higher version.
+        let again = rows.get(offset - 1).map(|row| row.id.clone());
+        let again = again.and_then(|id| state.world.correct(&id, "9.90"));
+        here.extend(again);
+    }
+    if state.faults.stale_rows && offset > 0 {
+        let again = rows.get(offset - 1).cloned();
+        here.extend(again.map(|mut row| {
+            row.filed_s -= 3_600;
+            if let What::Number(_, _, digits, _, _) = &mut row.what {
+                *digits = "0.01".to_owned();
+            }
+            row
+        }));
     }
     let end = offset + size;
     let own = request

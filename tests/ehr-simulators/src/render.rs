@@ -8,6 +8,17 @@ use fhir_core::json::{Number, Value};
 use crate::world::{Row, What, World, instant};
 use crate::{Vendor, object};
 
+impl Row {
+    /// Its LOINC code.
+    pub(crate) fn loinc(&self) -> &str {
+        match &self.what {
+            What::Number(code, ..) => code,
+            What::Pressure(..) => "85354-9",
+            What::Posted(body) => loinc(body).unwrap_or_default(),
+        }
+    }
+}
+
 impl World {
     /// The row as the vendor serves it.
     pub fn render(&self, row: &Row, base: &str, mask: bool) -> Value {
@@ -32,7 +43,7 @@ impl World {
             let version = match &row.what {
                 What::Pressure(_, None) => "1-".to_owned(),
                 What::Pressure(..) => format!("{}-1", row.version),
-                What::Number(..) => row.version.to_string(),
+                What::Number(..) | What::Posted(_) => row.version.to_string(),
             };
             members.insert(
                 "meta",
@@ -64,6 +75,16 @@ impl World {
             object([("reference", "Encounter/enc1".into())]),
         );
         members.insert("effectiveDateTime", instant(row.effective_s).into());
+        if let What::Posted(posted) = &row.what {
+            // What was measured comes back as posted; identifiers do not, and the performer is the client's own user.
+            for name in ["valueQuantity", "component", "effectiveDateTime"] {
+                if let Some(value) = posted.get(name) {
+                    members.insert(name, value.clone());
+                }
+            }
+            let user = object([("reference", "Practitioner/background".into())]);
+            members.insert("performer", Value::Array(vec![user]));
+        }
         if self.vendor == Vendor::Epic {
             members.insert("issued", instant(row.filed_s).into());
         }
@@ -84,6 +105,7 @@ impl World {
             What::Number(_, _, digits, unit, ucum) => {
                 members.insert("valueQuantity", quantity(digits, unit, ucum));
             }
+            What::Posted(_) => {}
             What::Pressure(systolic, diastolic) => {
                 let halves = [("8480-6", Some(systolic)), ("8462-4", diastolic.as_ref())];
                 let components = halves.iter().map(|(code, digits)| component(code, *digits));
@@ -98,6 +120,7 @@ impl World {
         let (code, display) = match &row.what {
             What::Number(code, display, ..) => (*code, *display),
             What::Pressure(..) => ("85354-9", "BP"),
+            What::Posted(body) => (loinc(body).unwrap_or_default(), "Posted"),
         };
         let loinc = object([("system", "http://loinc.org".into()), ("code", code.into())]);
         let codings = match self.vendor {
@@ -132,6 +155,14 @@ impl World {
         };
         object([("coding", Value::Array(codings)), ("text", display.into())])
     }
+}
+
+/// The LOINC code of a posted body.
+pub(crate) fn loinc(body: &Value) -> Option<&str> {
+    let codings = body.get("code")?.get("coding")?.as_array()?;
+    let is_loinc =
+        |coding: &&Value| coding.get("system").and_then(Value::as_str) == Some("http://loinc.org");
+    codings.iter().find(is_loinc)?.get("code")?.as_str()
 }
 
 fn component(code: &str, digits: Option<&String>) -> Value {

@@ -72,6 +72,8 @@ pub enum What {
     ),
     /// Systolic and, when charted, diastolic.
     Pressure(String, Option<String>),
+    /// What a client posted.
+    Posted(Value),
 }
 
 const KINDS: [(&str, &str, &str, &str, &str); 5] = [
@@ -159,6 +161,29 @@ impl World {
         rows
     }
 
+    /// People who carry `system|value`; with `fuzzy` also those whose value only begins so.
+    pub(crate) fn with_identifier(&self, wanted: &str, fuzzy: bool) -> Vec<Value> {
+        let (system, value) = wanted.split_once('|').unwrap_or(("", wanted));
+        let text = |one: &Value, name: &str| {
+            let text = one.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().trim().to_owned()
+        };
+        let is_hit = |one: &Value| {
+            let own = text(one, "value");
+            (system.is_empty() || text(one, "system") == system)
+                && (own == value || (fuzzy && own.starts_with(value)))
+        };
+        let live = self
+            .people
+            .values()
+            .filter(|person| person.merged_into.is_none());
+        let hits = live.filter(|person| {
+            let all = person.body.get("identifier").and_then(Value::as_array);
+            all.unwrap_or_default().iter().any(is_hit)
+        });
+        hits.map(|person| person.body.clone()).collect()
+    }
+
     fn next(&mut self) -> u64 {
         self.index.clear();
         self.made += 1;
@@ -220,6 +245,22 @@ impl World {
         id
     }
 
+    /// An id that no row has.
+    pub(crate) fn next_id(&mut self, category: &str) -> String {
+        let made = self.next();
+        match (self.vendor, category) {
+            (Vendor::Epic, _) => format!("eObs.{made}-sim"),
+            (Vendor::Oracle, "laboratory") => format!("L-{made}"),
+            (Vendor::Oracle, _) => format!("VS-{made}"),
+        }
+    }
+
+    /// Files a row.
+    pub(crate) fn push(&mut self, row: Row) {
+        self.index.clear();
+        self.rows.push(row);
+    }
+
     /// Adds a measurement and returns its id.
     pub fn add_number(
         &mut self,
@@ -228,7 +269,6 @@ impl World {
         effective_s: i64,
         filed_s: i64,
     ) -> String {
-        let made = self.next();
         let (code, display, unit, ucum, category) = *KINDS.get(kind % KINDS.len()).unwrap_or(&(
             "2823-3",
             "Potassium",
@@ -236,11 +276,8 @@ impl World {
             "mmol/L",
             "laboratory",
         ));
-        let id = match (self.vendor, category) {
-            (Vendor::Epic, _) => format!("eObs.{made}-sim"),
-            (Vendor::Oracle, "laboratory") => format!("L-{made}"),
-            (Vendor::Oracle, _) => format!("VS-{made}"),
-        };
+        let id = self.next_id(category);
+        let made = self.made;
         // Trailing zeros on purpose: digits must survive.
         let digits = format!("{}.{:02}", 3 + made % 90, made % 10 * 10);
         self.rows.push(Row {
@@ -297,8 +334,8 @@ impl World {
         new
     }
 
-    /// Corrects a value, filed now.
-    pub fn correct(&mut self, id: &str, digits: &str) {
+    /// Corrects a value, filed now; answers the row after it.
+    pub fn correct(&mut self, id: &str, digits: &str) -> Option<Row> {
         self.index.clear();
         let now = self.now_s();
         for row in &mut self.rows {
@@ -309,8 +346,10 @@ impl World {
                 if let What::Number(_, _, value, _, _) = &mut row.what {
                     *value = digits.to_owned();
                 }
+                return Some(row.clone());
             }
         }
+        None
     }
 
     /// Removes a row.

@@ -13,7 +13,7 @@ pub(super) const LOINC: &str = "http://loinc.org";
 const SNOMED: &str = "http://snomed.info/sct";
 
 /// LOINC codes of a concept.
-pub(super) fn loinc_codes(concept: &Value) -> BTreeSet<String> {
+pub(crate) fn loinc_codes(concept: &Value) -> BTreeSet<String> {
     let codings = concept.get("coding").and_then(Value::as_array);
     let codings = codings.unwrap_or_default().iter();
     codings

@@ -3,7 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/observation.html>, <https://hl7.org/fhir/R4/patient.html>.
 //! Leaves out everything without a rule: unknown members, extensions and codings stay as they are.
 
-mod code;
+pub(crate) mod code;
 mod observation;
 mod patient;
 mod quantity;

@@ -3,6 +3,7 @@
 //! Spec: <https://hl7.org/fhir/R4/http.html#paging>.
 //! Leaves out scheduling: the server decides when to run.
 
+mod again;
 mod bulk;
 mod file;
 mod prepare;
@@ -82,6 +83,8 @@ pub struct Run {
     pub(crate) port: Arc<dyn Port>,
     pub(crate) surroundings: Arc<dyn Surroundings>,
     shared: Mutex<Shared>,
+    /// What was written to the tenant before this run.
+    written: tokio::sync::OnceCell<BTreeMap<String, String>>,
 }
 
 #[derive(Default)]
@@ -115,6 +118,7 @@ impl Run {
             port,
             surroundings,
             shared: Mutex::new(Shared::default()),
+            written: tokio::sync::OnceCell::new(),
         })
     }
 
@@ -346,6 +350,40 @@ impl Run {
         Ok(())
     }
 
+    /// Fetches the one patient that carries the identifier, and answers with our id; `None` when not exactly one does.
+    ///
+    /// # Errors
+    /// What the EHR or the store refuses.
+    pub async fn fetch_patient(
+        &self,
+        identifier: &IdentifierKey,
+    ) -> Result<Option<String>, EhrError> {
+        let token = self.polite.tokens().token().await?;
+        let search = self.tenant.profile.search_of("Patient");
+        let search = search.filter(|_| {
+            token.granted.may_search("Patient", None) && token.granted.may_read("Patient")
+        });
+        let Some(search) = search else {
+            return Err(EhrError::Withheld("Patient: no granted scope covers it".to_owned()));
+        };
+        let Some(id) = self.patient_by(identifier).await? else {
+            return Ok(None);
+        };
+        let local = crate::identity::local_id(&self.tenant.name, "Patient", &id);
+        let task = Task {
+            walk: WalkKey {
+                tenant: self.tenant.name.clone(),
+                persona: self.tenant.persona,
+                subject: id,
+                resource_type: "Patient".to_owned(),
+                category: None,
+            },
+            search: Arc::new(search.clone()),
+        };
+        self.walk(&task).await?;
+        Ok(Some(local))
+    }
+
     /// The cohort as source ids. An identifier must lead to exactly one patient that carries it: a search hit alone
     /// is no identity, Epic's search is fuzzy.
     async fn patients(&self) -> Result<(Vec<String>, Vec<(String, String)>), EhrError> {
@@ -402,6 +440,17 @@ impl Run {
         let patient = crate::identity::local_id(&walk.tenant, "Patient", &walk.subject);
         let category = walk.category.as_deref().unwrap_or("");
         format!("{} {category} of Patient/{patient}", walk.resource_type)
+    }
+
+    /// Observations of ours at the tenant; none without `[write_back]`.
+    pub(crate) async fn written(&self) -> Result<&BTreeMap<String, String>, EhrError> {
+        let read = || async {
+            if self.tenant.write_back.is_none() {
+                return Ok(BTreeMap::new());
+            }
+            self.port.written(&self.tenant.name).await.map_err(store)
+        };
+        self.written.get_or_try_init(read).await
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -11,12 +11,17 @@ use fhir_core::json::Value;
 use super::{Run, store};
 use crate::EhrError;
 use crate::identity::{self, content_hash, earlier_ids, local_id};
-use crate::normalise::{normalise, string};
+use crate::likeness;
+use crate::normalise::{Clean, QUIRK_SYSTEM, normalise, string};
 use crate::page::Page;
 use crate::plan::Task;
-use crate::port::{Action, Counts, Known, Review, SourceKey, Write};
+use crate::port::{Action, Counts, Known, Review, SourceKey, WalkKey, Write};
 use crate::profile::Alias;
 use crate::time;
+use crate::write_back::OWN_SYSTEM;
+
+/// Candidates named in one question; more do not help to decide.
+const LIKELY_TOLD_MAX: usize = 10;
 
 /// What a page calls for.
 #[derive(Default)]
@@ -83,10 +88,16 @@ impl Run {
             }
         }
         let mut known = self.look_up(&incoming).await?;
+        let written = self.written().await?;
         let now = self.source_now();
         for one in incoming {
             prepared.seen.push(one.source.clone());
-            let clean = normalise(&one.raw, &self.tenant, now);
+            let mut clean = normalise(&one.raw, &self.tenant, now);
+            if let Some(own) = written.get(&one.source.id)
+                && one.source.resource_type == "Observation"
+            {
+                name_own(&mut clean, own);
+            }
             let fate = self.fate(&one, clean.masked, &known);
             let replaces = match fate {
                 Fate::New => None,
@@ -109,7 +120,7 @@ impl Run {
             let write = self
                 .write(
                     one,
-                    clean.resource.clone(),
+                    std::mem::take(&mut clean.resource),
                     clean.masked,
                     replaces,
                     &known,
@@ -188,7 +199,9 @@ impl Run {
     /// A row of another patient would be shown in the wrong record. Rows of a survivor may still name the patient
     /// that was merged into it; a group holds everybody.
     async fn belongs(&self, subject: &str, patient: &str) -> Result<bool, EhrError> {
-        if subject.starts_with(super::bulk::GROUP) || self.is_same_person(subject, patient) {
+        let holds_everybody =
+            subject.starts_with(super::bulk::GROUP) || subject.starts_with(WalkKey::OWN_WORK);
+        if holds_everybody || self.is_same_person(subject, patient) {
             return Ok(true);
         }
         let tenant = &self.tenant.name;
@@ -303,6 +316,8 @@ impl Run {
         if one.source.resource_type == "Patient" {
             let reviews = self.link_certain(&mut resource, &id).await?;
             prepared.reviews.extend(reviews);
+            let questions = self.likely_same(&resource, &id).await?;
+            prepared.reviews.extend(questions);
         }
         if let Some(members) = resource.as_object_mut() {
             members.insert_first("id", id.as_str().into());
@@ -357,6 +372,47 @@ impl Run {
         Ok(reviews)
     }
 
+    /// Local patients of other tenants that are alike enough for a person to look at. Nothing is linked.
+    async fn likely_same(&self, patient: &Value, local: &str) -> Result<Vec<Review>, EhrError> {
+        let (Some(points_from), Some(day)) = (
+            self.tenant.identity.review_from,
+            string(patient, "birthDate"),
+        ) else {
+            return Ok(Vec::new());
+        };
+        let born = self.port.patients_born(day, &self.tenant.name).await;
+        let mut found: Vec<(u32, String, Vec<&str>)> = born
+            .map_err(store)?
+            .into_iter()
+            .filter(|(id, _)| !is_linked(patient, id))
+            .map(|(id, other)| {
+                let (points, agreed) = likeness::compare(patient, &other);
+                (points, id, agreed)
+            })
+            .filter(|(points, ..)| *points >= points_from)
+            .collect();
+        found.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| left.1.cmp(&right.1)));
+        let more = found.len().saturating_sub(LIKELY_TOLD_MAX);
+        let mut told: Vec<String> = found
+            .iter()
+            .take(LIKELY_TOLD_MAX)
+            .map(|(points, id, agreed)| {
+                let agreed = agreed.join(", ");
+                let of = likeness::POINTS_MAX;
+                format!("Patient/{id} ({points} of {of} points: {agreed})")
+            })
+            .collect();
+        if more > 0 {
+            told.push(format!("and {more} more"));
+        }
+        let question = (!told.is_empty()).then(|| Review {
+            kind: "may-be-same-person",
+            resource: format!("Patient/{local}"),
+            detail: told.join("; "),
+        });
+        Ok(question.into_iter().collect())
+    }
+
     /// A patient that says by itself that it was replaced.
     fn merges_of(&self, one: &Incoming, prepared: &mut Prepared) {
         if one.source.resource_type != "Patient" {
@@ -374,6 +430,39 @@ impl Run {
             }
         }
     }
+}
+
+/// The row is what we wrote: it carries the identifier of our own Observation, so that nobody counts it twice.
+fn name_own(clean: &mut Clean, own: &str) {
+    const QUIRK: &str = "written-by-us";
+    clean.quirks.insert(QUIRK);
+    let tag = Value::object([
+        ("system", Value::from(QUIRK_SYSTEM)),
+        ("code", QUIRK.into()),
+    ]);
+    let identifier = Value::object([("system", Value::from(OWN_SYSTEM)), ("value", own.into())]);
+    let Some(members) = clean.resource.as_object_mut() else {
+        return;
+    };
+    let meta = members.get_mut("meta").and_then(Value::as_object_mut);
+    if let Some(Value::Array(tags)) = meta.and_then(|meta| meta.get_mut("tag")) {
+        tags.push(tag);
+    }
+    if let Some(Value::Array(all)) = members.get_mut("identifier") {
+        all.push(identifier);
+    }
+}
+
+/// The patient is linked to this local one already.
+fn is_linked(patient: &Value, id: &str) -> bool {
+    let reference = format!("Patient/{id}");
+    let links = patient.get("link").and_then(Value::as_array);
+    links.unwrap_or_default().iter().any(|link| {
+        let other = link
+            .get("other")
+            .and_then(|other| string(other, "reference"));
+        other == Some(&reference)
+    })
 }
 
 /// The patient a resource is about, as source id.

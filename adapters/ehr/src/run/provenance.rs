@@ -20,7 +20,7 @@ pub(super) fn provenance(
 ) -> Option<Value> {
     let targets: Vec<Value> = writes
         .iter()
-        .filter(|write| write.action != Action::Delete)
+        .filter(|write| matches!(write.action, Action::Put(_)))
         .map(|write| {
             let reference = format!("{}/{}", write.source.resource_type, write.local_id);
             Value::object([("reference", Value::from(reference))])

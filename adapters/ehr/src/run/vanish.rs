@@ -1,7 +1,8 @@
 //! What a sweep did not see again: missed once is noted, missed twice is deleted here.
 //!
 //! Spec: none of FHIR's; sources without a deletion feed leave no other way.
-//! Leaves out sweeps that were not whole or met a new gap: silence proves nothing then.
+//! Leaves out sweeps that were not whole or met a new gap, and, as long as there are gaps, members last seen before one
+//! came up: what a source begins to keep back looks like what it deleted, and silence proves nothing then.
 
 use std::collections::BTreeSet;
 
@@ -30,15 +31,16 @@ impl Run {
         seen: &[SourceKey],
     ) -> Result<Vanished, EhrError> {
         let mut vanished = Vanished::default();
-        let new_gap = way.gaps.iter().any(|gap| !state.gaps.contains(gap));
-        if way.kind != WalkKind::Sweep || !way.whole || new_gap {
+        if way.kind != WalkKind::Sweep || !way.whole || is_new_gap(state, way) {
             return Ok(vanished);
         }
+        let kept_back_since = state.kept_back_since.filter(|_| !way.gaps.is_empty());
         let seen: BTreeSet<&SourceKey> = seen.iter().collect();
         let members = self.port.members(&task.walk).await.map_err(store)?;
         let mut gone = Vec::new();
         for member in members {
-            if member.seen_in == state.sweep || seen.contains(&member.source) {
+            let may_be_kept_back = kept_back_since.is_some_and(|since| member.seen_in < since);
+            if member.seen_in == state.sweep || seen.contains(&member.source) || may_be_kept_back {
                 continue;
             }
             if member.missed + 1 < MISSES_TO_DELETE {
@@ -70,6 +72,21 @@ impl Run {
         let deletes = pairs.filter_map(|(source, known)| delete(source, known?));
         Ok(deletes.collect())
     }
+}
+
+/// The walk met something that was not kept back at the last one.
+fn is_new_gap(before: &WalkState, way: &UnderWay) -> bool {
+    way.gaps.iter().any(|gap| !before.gaps.contains(gap))
+}
+
+/// From which sweep on a member must have been seen to count as missed; `before` is the state without this walk's gaps.
+pub(super) fn kept_back_since(before: &WalkState, way: &UnderWay) -> Option<u64> {
+    if is_new_gap(before, way) {
+        // A walk for changes sees only some members; those of the next sweep are the first that prove something.
+        let more = u64::from(way.kind == WalkKind::Changes);
+        return Some(before.sweep + more);
+    }
+    before.kept_back_since.filter(|_| !way.gaps.is_empty())
 }
 
 /// A tombstone, unless another persona still sees the record or it is gone already.

@@ -8,6 +8,7 @@ use fhir_core::json::{Map, Value};
 use reqwest::Url;
 
 use super::prepare::Prepared;
+use super::vanish::kept_back_since;
 use super::{Run, store};
 use crate::EhrError;
 use crate::clock::plus_seconds;
@@ -24,6 +25,8 @@ use crate::profile::{By, Reaction};
 const PAGES_MAX: u32 = 10_000;
 /// The gap that resources leave which could not be stored.
 const UNUSABLE: &str = "resources that could not be used";
+/// The gap of a patient that is not there.
+const UNKNOWN_PATIENT: &str = "the source does not know the patient";
 /// How often a window may start again because its page session died.
 const RESTARTS_MAX: u32 = 5;
 
@@ -271,9 +274,11 @@ impl Run {
         prepared.writes = vanished.deletes;
         state.revision += 1;
         end(&mut state, way);
-        add_gap(&mut state.gaps, "the source does not know the patient");
+        add_gap(&mut state.gaps, UNKNOWN_PATIENT);
         self.commit(task, state, Bytes::new(), prepared, vanished.missed, counts)
             .await?;
+        let told = (self.label(task), UNKNOWN_PATIENT.to_owned());
+        self.shared().report.skipped.push(told);
         self.shared().report.completed += 1;
         Ok(())
     }
@@ -340,6 +345,7 @@ impl Run {
 
 /// The walk is over: what it found becomes the state.
 fn end(state: &mut WalkState, way: UnderWay) {
+    state.kept_back_since = kept_back_since(state, &way);
     if way.whole {
         state.complete_to = Some(way.started);
         if way.kind == WalkKind::Sweep {

@@ -86,6 +86,11 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// The relative reference to a version: `Type/id/_history/version`.
+pub fn versioned(key: &ResourceKey, version: &str) -> String {
+    format!("{key}/_history/{version}")
+}
+
 /// Splits `…/_history/version` off.
 fn split_version(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once("/_history/") {

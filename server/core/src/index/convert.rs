@@ -9,7 +9,7 @@ use conformance::{Definitions, ParamType, ResourceTypeId};
 use crate::datatype::date::{self, Zone};
 use crate::datatype::decimal::Decimal;
 use crate::datatype::quantity;
-use crate::datatype::reference::{Canonical, Reference};
+use crate::datatype::reference::{Canonical, Reference, versioned};
 use crate::datatype::string::normalise;
 use crate::fhirpath::eval::Item;
 use crate::ids::{ResourceId, ResourceKey};
@@ -160,8 +160,8 @@ pub(super) fn convert<'a>(
         }
         Conversion::Reference => reference(value, setting, found),
         Conversion::Canonical => {
-            if let Some(url) = non_empty(value.as_str()).and_then(without_version) {
-                found(IndexValue::ReferenceUrl(url));
+            if let Some(text) = non_empty(value.as_str()) {
+                canonical(text, found);
             }
         }
         Conversion::InlineResource => inline_resource(value, setting, found),
@@ -392,19 +392,28 @@ fn reference<'a>(
     }
 }
 
-/// A contained resource has no address of its own; its `#id` still shows that there is a reference.
+/// A contained resource has no address of its own; its `#id` still shows that there is a reference. A reference to a
+/// version leads to the resource, and is found by the version too.
 fn literal_reference<'a>(
     text: Cow<'a, str>,
     setting: Setting<'_>,
     found: &mut impl FnMut(IndexValue<'a>),
 ) {
-    let url_length = match Reference::parse(&text, setting.base_urls) {
-        Some(Reference::Local { key, .. }) => return found(IndexValue::Reference(key)),
-        Some(Reference::Absolute { url, .. }) => url.len(),
-        Some(Reference::Urn(_) | Reference::Contained(_) | Reference::Conditional { .. })
-        | None => text.len(),
-    };
-    found(IndexValue::ReferenceUrl(prefix(text, url_length)));
+    match Reference::parse(&text, setting.base_urls) {
+        Some(Reference::Local { key, version }) => {
+            if let Some(version) = version {
+                let url = versioned(&key, version);
+                found(IndexValue::ReferenceUrl(url.into()));
+            }
+            found(IndexValue::Reference(key));
+        }
+        Some(Reference::Absolute { url, version, .. }) if version.is_some() => {
+            let length = url.len();
+            found(IndexValue::ReferenceUrl(prefix(text.clone(), length)));
+            found(IndexValue::ReferenceUrl(text));
+        }
+        _ => found(IndexValue::ReferenceUrl(text)),
+    }
 }
 
 fn prefix(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
@@ -415,6 +424,20 @@ fn prefix(text: Cow<'_, str>, length: usize) -> Cow<'_, str> {
             Cow::Owned(text)
         }
     }
+}
+
+/// A canonical is found by its url, and with the version that it names.
+fn canonical<'a>(text: Cow<'a, str>, found: &mut impl FnMut(IndexValue<'a>)) {
+    let parts = Canonical::parse(&text);
+    if parts.url.is_empty() {
+        return;
+    }
+    if let Some(version) = parts.version {
+        let whole = format!("{}|{version}", parts.url);
+        found(IndexValue::ReferenceUrl(whole.into()));
+    }
+    let length = parts.url.len();
+    found(IndexValue::ReferenceUrl(prefix(text, length)));
 }
 
 /// The url of a canonical; `None` for a mere fragment.

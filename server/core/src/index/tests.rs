@@ -184,6 +184,7 @@ fn a_patient_is_found_by_all_its_values() {
             "email: id email|a@x.example",
             "family: mullermuster = Müller-Muster",
             "gender: |female",
+            "general-practitioner: url Practitioner/1/_history/2",
             "general-practitioner: Practitioner/1",
             "general-practitioner: Practitioner/2",
             "general-practitioner: url https://there.example/Practitioner/3",

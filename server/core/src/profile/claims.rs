@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use conformance::Definitions;
 
@@ -19,6 +20,15 @@ use crate::validate::structure::ISSUES_MAX;
 /// Profiles of one resource at most: those claimed and those asked for.
 pub const PROFILES_MAX: usize = 50;
 
+/// What a profile found, and which profile it was: settings may judge profiles differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The profile, as the resource claims it or as it was asked for.
+    pub profile: Arc<str>,
+    /// What it found.
+    pub issue: Issue,
+}
+
 /// What is wrong with a resource by the profiles in its `meta.profile` and by `asked` ones. Resources inside it (contained,
 /// entries, parameters) are held to what they claim themselves.
 pub fn check_claims(
@@ -26,9 +36,9 @@ pub fn check_claims(
     resource: ValueRef<'_>,
     asked: &[String],
     now: Option<Instant>,
-) -> Vec<Issue> {
+) -> Vec<Found> {
     let steps = Cell::new(0);
-    let mut issues = Vec::new();
+    let mut found = Vec::new();
     let element = Element::resource(resource);
     let claims = Claims {
         catalogue,
@@ -40,10 +50,10 @@ pub fn check_claims(
         None,
         asked,
         &Place::root(element.type_path),
-        &mut issues,
+        &mut found,
     );
-    issues.truncate(ISSUES_MAX);
-    issues
+    found.truncate(ISSUES_MAX);
+    found
 }
 
 /// Whether an element conforms to a profile; `None` when the profile is not known.
@@ -80,7 +90,7 @@ impl<'a> Claims<'a> {
         container: Option<Element<'a>>,
         asked: &[String],
         place: &Place<'_>,
-        issues: &mut Vec<Issue>,
+        found: &mut Vec<Found>,
     ) {
         let meta = resource
             .value
@@ -95,7 +105,12 @@ impl<'a> Claims<'a> {
             .take(PROFILES_MAX)
             .collect();
         for url in &urls {
-            self.one(url, resource, container, place, issues);
+            let issues = self.one(url, resource, container, place);
+            let profile: Arc<str> = url.as_str().into();
+            found.extend(issues.into_iter().map(|issue| Found {
+                profile: Arc::clone(&profile),
+                issue,
+            }));
         }
         for (name, inner) in [
             ("contained", None),
@@ -110,13 +125,11 @@ impl<'a> Claims<'a> {
             for (index, item) in list.into_iter().flat_map(ValueRef::items).enumerate() {
                 let outer = place.member(name).item(index);
                 match inner {
-                    None => {
-                        self.check(Element::resource(item), Some(resource), &[], &outer, issues)
-                    }
+                    None => self.check(Element::resource(item), Some(resource), &[], &outer, found),
                     Some(inner) => {
                         if let Some(value) = item.get(inner) {
                             let at = outer.member(inner);
-                            self.check(Element::resource(value), None, &[], &at, issues);
+                            self.check(Element::resource(value), None, &[], &at, found);
                         }
                     }
                 }
@@ -130,8 +143,7 @@ impl<'a> Claims<'a> {
         resource: Element<'a>,
         container: Option<Element<'a>>,
         place: &Place<'_>,
-        issues: &mut Vec<Issue>,
-    ) {
+    ) -> Vec<Issue> {
         let issue = |severity, kind, text: String| Issue {
             severity,
             kind,
@@ -143,25 +155,23 @@ impl<'a> Claims<'a> {
             .next()
             .and_then(|url| url.strip_prefix(STRUCTURE_URL));
         if let Some(name) = core.filter(|name| Definitions::r4().type_kind(name).is_some()) {
-            if !crate::fhirpath::compile::is_type_or_base(resource.type_path, name) {
-                let text = format!("the profile {url} is of another type");
-                issues.push(issue(Severity::Error, ErrorKind::PROFILE, text));
+            if crate::fhirpath::compile::is_type_or_base(resource.type_path, name) {
+                return Vec::new();
             }
-            return;
+            let text = format!("the profile {url} is of another type");
+            return vec![issue(Severity::Error, ErrorKind::PROFILE, text)];
         }
         let Some(profile) = self.catalogue.profile(url) else {
             let text =
                 format!("the profile {url} is not loaded, so whether it is kept was not checked");
-            issues.push(issue(Severity::Warning, ErrorKind::NOT_LOADED, text));
-            return;
+            return vec![issue(Severity::Warning, ErrorKind::NOT_LOADED, text)];
         };
         if profile.type_name != resource.type_path {
             let text = format!(
                 "the profile {url} constrains `{}`, not this type",
                 profile.type_name
             );
-            issues.push(issue(Severity::Error, ErrorKind::PROFILE, text));
-            return;
+            return vec![issue(Severity::Error, ErrorKind::PROFILE, text)];
         }
         let mut walk = Walk {
             catalogue: self.catalogue,
@@ -174,6 +184,6 @@ impl<'a> Claims<'a> {
             issues: Vec::new(),
         };
         walk.node(&profile.root, resource, place);
-        issues.append(&mut walk.issues);
+        walk.issues
     }
 }

@@ -16,7 +16,7 @@ use crate::fhirpath::Expression;
 use crate::issue::Severity;
 use crate::json::Document;
 
-pub use claims::{PROFILES_MAX, check_claims, conforms};
+pub use claims::{Found, PROFILES_MAX, check_claims, conforms};
 pub(crate) use facts::target_type;
 
 /// Longest chain of base profiles; a bound ends circles.

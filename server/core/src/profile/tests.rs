@@ -142,7 +142,8 @@ fn found(catalogue: &Catalogue, json: &str, profiles: &[&str]) -> Vec<Issue> {
         .iter()
         .map(|name| format!("{BASE}/{name}"))
         .collect();
-    check_claims(catalogue, document.root(), &asked, None)
+    let found = check_claims(catalogue, document.root(), &asked, None);
+    found.into_iter().map(|found| found.issue).collect()
 }
 
 fn shown(issues: &[Issue]) -> String {

@@ -3,13 +3,16 @@
 //! Spec: <https://hl7.org/fhir/R4/search.html#revinclude>. Parsed and resolved to parameters here; the server
 //! follows them and bounds how far.
 
+use std::collections::BTreeMap;
+
 use conformance::{Definitions, ParamId, ParamType, ResourceTypeId, SearchParam};
 
 use super::condition::{any, reference_parameter, resource_type_named};
 use super::path;
 use super::predicate::{Predicate, ReferenceTest, ValueTest};
 use super::text::shown;
-use crate::ids::ResourceKey;
+use crate::datatype::reference::Reference;
+use crate::ids::{ResourceKey, VersionId};
 use crate::index::{IndexEntry, IndexValue};
 use crate::issue::{ErrorKind, Problem};
 
@@ -35,13 +38,23 @@ pub struct Include {
     pub iterate: bool,
 }
 
+/// A resource that comes along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which one.
+    pub key: ResourceKey,
+    /// The version that the reference names; `None` for the current one.
+    pub version: Option<VersionId>,
+}
+
 impl Include {
     /// What a resource refers to through this include. `entries` are the index entries of a resource of `resource_type`.
+    /// "If a resource has a reference that is versioned and _include is performed, the specified version SHOULD be provided".
     pub fn targets(
         &self,
         resource_type: ResourceTypeId,
         entries: &[IndexEntry<'_>],
-    ) -> Vec<ResourceKey> {
+    ) -> Vec<Target> {
         if self.source.is_some_and(|source| source != resource_type) {
             return Vec::new();
         }
@@ -53,15 +66,23 @@ impl Include {
         };
         let is_wanted =
             |key: &ResourceKey| self.target.is_none_or(|target| target == key.resource_type);
-        let mut keys: Vec<ResourceKey> = entries
+        let mut targets: BTreeMap<ResourceKey, Option<VersionId>> = entries
             .iter()
             .filter(is_followed)
             .filter_map(key)
             .filter(is_wanted)
+            .map(|key| (key, None))
             .collect();
-        keys.sort();
-        keys.dedup();
-        keys
+        for entry in entries.iter().filter(is_followed) {
+            if let IndexValue::ReferenceUrl(url) = &entry.value
+                && let Some(Reference::Local { key, version }) = Reference::parse(url, &[])
+                && let Some(slot) = targets.get_mut(&key)
+            {
+                *slot = version.and_then(VersionId::parse).or(*slot);
+            }
+        }
+        let target = |(key, version)| Target { key, version };
+        targets.into_iter().map(target).collect()
     }
 
     /// For `_revinclude`: which resources of [`Self::source`] refer to one of `keys`.

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use fhir_core::ids::Instant;
 
 pub(crate) use read::{
-    known, members, notes, page_totals, patients_of, raw_of, reviews, runs, tenants, walk, walks,
+    known, members, note, notes, outdated, page_totals, patients_of, raw_of, reviews, runs,
+    source_of, tenants, walk, walks,
 };
 pub(crate) use write::{
     PreparedPage, add_run, apply, check, delete_review, delete_tenant, put_note, put_tenant,

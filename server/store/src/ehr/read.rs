@@ -17,6 +17,8 @@ const WALK: &str =
     "SELECT k, tenant, persona, subject, type, category, revision, state FROM ehr_walk WHERE ";
 const RECORD: &str = "SELECT k, tenant, persona, type, source, local, hash, updated, version, rules, masked, deleted, replaced_by, start, stop FROM ehr_record WHERE k";
 
+const OUTDATED: &str = "SELECT k, tenant, persona, type, source, local, hash, updated, version, rules, masked, deleted, replaced_by, start, stop, page FROM ehr_record WHERE ";
+
 /// `IN (…)` for keys, filled up to a power of two so that few statements differ.
 pub(super) fn in_keys(sql: &mut Sql, keys: &[EhrKey]) {
     let Some(last) = keys.last() else {
@@ -153,6 +155,74 @@ pub(crate) fn patients_of(
     Ok(found)
 }
 
+/// The source's id of our Patient at a tenant.
+pub(crate) fn source_of(
+    db: &mut Db,
+    tenant: &str,
+    persona: &str,
+    local: &str,
+) -> Result<Option<String>, StoreError> {
+    let mut sql = Sql::new("SELECT source FROM ehr_record WHERE type = 'Patient' AND local = ");
+    sql.text(local).push(" AND tenant = ").text(tenant);
+    sql.push(" AND persona = ").text(persona);
+    sql.push(" AND deleted = 0 AND replaced_by IS NULL LIMIT 1");
+    let row = db.row(sql)?;
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
+}
+
+/// Live copies that other rules made, page by page, so that a page is unpacked once; those after `after`.
+pub(crate) fn outdated(
+    db: &mut Db,
+    tenant: &str,
+    persona: &str,
+    rules: &str,
+    after: Option<EhrKey>,
+    limit: usize,
+) -> Result<Vec<(EhrRecord, Option<Bytes>)>, StoreError> {
+    let mut sql = Sql::new(OUTDATED);
+    sql.push("tenant = ")
+        .text(tenant)
+        .push(" AND persona = ")
+        .text(persona);
+    sql.push(" AND rules <> ").text(rules);
+    sql.push(" AND deleted = 0 AND replaced_by IS NULL AND page IS NOT NULL");
+    if let Some(after) = after {
+        let mut last = Sql::new("SELECT page FROM ehr_record WHERE k = ");
+        last.bytes(after.0);
+        let page = db
+            .row(last)?
+            .map(|row| row.bytes(0).map(<[u8]>::to_vec))
+            .transpose()?;
+        let page = page.unwrap_or_default();
+        sql.push(" AND (page > ").bytes(page.clone());
+        sql.push(" OR (page = ")
+            .bytes(page)
+            .push(" AND k > ")
+            .bytes(after.0)
+            .push("))");
+    }
+    sql.push(" ORDER BY page, k LIMIT ")
+        .int(i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut unpacked: Option<([u8; 32], Option<Bytes>)> = None;
+    let mut found = Vec::new();
+    for row in db.rows(sql)? {
+        let record = record_of(&row)?;
+        let Ok(hash) = <[u8; 32]>::try_from(row.bytes(15)?) else {
+            found.push((record, None));
+            continue;
+        };
+        if unpacked.as_ref().is_none_or(|(held, _)| *held != hash) {
+            unpacked = Some((hash, crate::log::message_raw(db, &hash)?));
+        }
+        let page = unpacked.as_ref().and_then(|(_, page)| page.as_ref());
+        let span = record.raw_at.clone();
+        let inside = page.filter(|page| span.start < span.end && span.end <= page.len());
+        let raw = inside.map(|page| page.slice(span));
+        found.push((record, raw));
+    }
+    Ok(found)
+}
+
 /// The accounting of all pages of a tenant, and how many there were.
 pub(crate) fn page_totals(db: &mut Db, tenant: &str) -> Result<(u64, EhrCounts), StoreError> {
     // A sum of nothing is NULL, and PostgreSQL's sum of BIGINT is NUMERIC.
@@ -279,4 +349,13 @@ pub(crate) fn notes(
         }
     }
     Ok(found)
+}
+
+/// What is kept for a tenant under exactly this name.
+pub(crate) fn note(db: &mut Db, tenant: &str, name: &str) -> Result<Option<Bytes>, StoreError> {
+    let mut sql = Sql::new("SELECT bytes FROM ehr_note WHERE tenant = ");
+    sql.text(tenant).push(" AND name = ").text(name);
+    let row = db.row(sql)?;
+    row.map(|row| Ok(Bytes::copy_from_slice(row.bytes(0)?)))
+        .transpose()
 }

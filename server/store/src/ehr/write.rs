@@ -198,7 +198,7 @@ fn put_records(
         db,
         "INSERT INTO ehr_record (k, tenant, persona, type, source, local, hash, updated, version, rules, masked, deleted, replaced_by, page, start, stop)",
         &rows,
-        " ON CONFLICT (k) DO UPDATE SET local = excluded.local, hash = excluded.hash, updated = excluded.updated, version = excluded.version, rules = excluded.rules, masked = excluded.masked, deleted = excluded.deleted, replaced_by = excluded.replaced_by, page = excluded.page, start = excluded.start, stop = excluded.stop",
+        " ON CONFLICT (k) DO UPDATE SET local = excluded.local, hash = excluded.hash, updated = excluded.updated, version = excluded.version, rules = excluded.rules, masked = excluded.masked, deleted = excluded.deleted, replaced_by = excluded.replaced_by, page = COALESCE(excluded.page, ehr_record.page), start = CASE WHEN excluded.page IS NULL THEN ehr_record.start ELSE excluded.start END, stop = CASE WHEN excluded.page IS NULL THEN ehr_record.stop ELSE excluded.stop END",
     )
 }
 

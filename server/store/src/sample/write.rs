@@ -8,7 +8,7 @@ use fhir_core::sample::{SampleValue, id_text};
 use sha2::{Digest, Sha256};
 
 use super::{NarrowSample, SampleFate, SeriesSamples, damaged, observation, place_of, subject_of};
-use crate::db::{Db, Engine};
+use crate::db::Db;
 use crate::error::StoreError;
 use crate::shared::Shared;
 use crate::sql::{Bind, Sql};
@@ -299,7 +299,7 @@ fn look_up(
         let instants: Vec<i64> = chunk.iter().map(|sample| sample.at_us).collect();
         let mut sql = Sql::new("SELECT at, series, value FROM sample WHERE channel = ");
         sql.int(channel).push(" AND at");
-        any_of(&mut sql, db.engine(), &instants);
+        db.engine().among(&mut sql, &instants);
         for row in db.rows(sql)? {
             let value = SampleValue::unpack(row.int(2)?);
             found.insert(row.int(0)?, (row.int(1)?, value));
@@ -335,7 +335,7 @@ fn look_up_wide(
         }
         let hashes: Vec<i64> = places.keys().copied().collect();
         let mut sql = Sql::new("SELECT h, type, flags, gap, body FROM res WHERE h");
-        any_of(&mut sql, db.engine(), &hashes);
+        db.engine().among(&mut sql, &hashes);
         for row in db.rows(sql)? {
             let Some(at) = places.get(&row.int(0)?) else {
                 continue;
@@ -375,14 +375,4 @@ fn value_of(json: &[u8]) -> Option<SampleValue> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
     SampleValue::new(digits, u32::try_from(fraction.len()).ok()?)
-}
-
-fn any_of(sql: &mut Sql, engine: Engine, values: &[i64]) {
-    match engine {
-        Engine::Sqlite => sql.in_ints(values),
-        Engine::Postgres => sql
-            .push(" = ANY(")
-            .bind(Bind::Ints(values.iter().copied().map(Some).collect()))
-            .push(")"),
-    };
 }

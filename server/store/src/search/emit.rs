@@ -6,7 +6,6 @@ use super::node::{FirstTest, Link, Node, PartTest, TermTest, TextTest, UnitTests
 use super::tests_of_values::{
     Columns, End, date_condition, date_ends, low_bounds, number_condition, number_ends,
 };
-use super::words;
 use crate::catalog::WIDE;
 use crate::db::Engine;
 use crate::hash::HashKey;
@@ -307,7 +306,7 @@ impl Emitter {
                     .push(" AND ");
                 self.text_rows(out, "x.norm", "x.exact", "x.whole", test);
             }
-            Node::Words { place, any_of } => words::rows(out, self.engine, *place, any_of),
+            Node::Words { place, any_of } => self.engine.words_rows(out, *place, any_of),
             Node::Composite {
                 p,
                 first,
@@ -454,45 +453,22 @@ impl Emitter {
                     .bytes(uri.clone());
                 out.push(" AND substr(")
                     .bytes(uri.clone())
-                    .push(self.engine_length("v.code"));
+                    .push_owned(self.whole_column("v.code"));
             }
             TermTest::Text(text) => {
                 out.push("v.sys = ").bytes(SYSTEM_TEXT).push(" AND ((1 = 1");
                 starts_with(out, "v.code", text);
                 out.push(") OR ");
-                self.contains(out, "v.code", &[b" ", text.as_slice()].concat());
+                self.engine
+                    .contains(out, "v.code", &[b" ", text.as_slice()].concat());
                 out.push(")");
             }
         }
     }
 
     /// The rest of `substr(value, 1, length of the column) = column`.
-    fn engine_length(&self, column: &'static str) -> &'static str {
-        match (self.engine, column) {
-            (Engine::Sqlite, "v.code") => ", 1, length(v.code)) = v.code",
-            (Engine::Postgres, "v.code") => ", 1, length(v.code)::int) = v.code",
-            (Engine::Sqlite, _) => {
-                ", 1, length(coalesce(x.whole, x.norm))) = coalesce(x.whole, x.norm)"
-            }
-            (Engine::Postgres, _) => {
-                ", 1, length(coalesce(x.whole, x.norm))::int) = coalesce(x.whole, x.norm)"
-            }
-        }
-    }
-
-    fn contains(&self, out: &mut Sql, column: &str, part: &[u8]) {
-        match self.engine {
-            Engine::Sqlite => {
-                out.push_owned(format!("instr({column}, "))
-                    .bytes(part)
-                    .push(") > 0");
-            }
-            Engine::Postgres => {
-                out.push("position(")
-                    .bytes(part)
-                    .push_owned(format!(" IN {column}) > 0"));
-            }
-        }
+    fn whole_column(&self, column: &str) -> String {
+        format!(", 1, {}) = {column}", self.engine.length(column))
     }
 
     fn text_rows(
@@ -518,7 +494,8 @@ impl Emitter {
             }
             TextTest::Contains(text) => {
                 out.push(" AND ");
-                self.contains(out, &format!("coalesce({whole}, {norm})"), text);
+                self.engine
+                    .contains(out, &format!("coalesce({whole}, {norm})"), text);
             }
             TextTest::Exact(text) => {
                 out.push_owned(format!(" AND coalesce({exact}, {whole}, {norm}) = "))
@@ -538,10 +515,7 @@ impl Emitter {
             }
             TextTest::EndsWith(text) => {
                 let column = format!("coalesce({whole}, {norm})");
-                let length = match self.engine {
-                    Engine::Sqlite => format!("length({column})"),
-                    Engine::Postgres => format!("length({column})::int"),
-                };
+                let length = self.engine.length(&column);
                 let size = text.len();
                 out.push_owned(format!(
                     " AND {length} >= {size} AND substr({column}, {length} - {size} + 1) = "
@@ -552,7 +526,7 @@ impl Emitter {
                 out.push(" AND ((1 = 1");
                 starts_with(out, &format!("coalesce({whole}, {norm})"), text);
                 out.push(") OR ");
-                self.contains(
+                self.engine.contains(
                     out,
                     &format!("coalesce({whole}, {norm})"),
                     &[b" ", text.as_slice()].concat(),
@@ -562,7 +536,7 @@ impl Emitter {
             TextTest::IsStartOf(text) => {
                 out.push(" AND substr(")
                     .bytes(text.clone())
-                    .push(self.engine_length("x.whole"));
+                    .push_owned(self.whole_column("coalesce(x.whole, x.norm)"));
             }
         }
         out.push(")");
@@ -700,10 +674,7 @@ impl Emitter {
             }
             PartTest::Text(TextTest::EndsWith(text)) => {
                 starts_with_tag(out, low, TAG_STRING);
-                let length = match self.engine {
-                    Engine::Sqlite => format!("length({low})"),
-                    Engine::Postgres => format!("length({low})::int"),
-                };
+                let length = self.engine.length(low);
                 // The tag is one byte before the text.
                 let size = text.len();
                 out.push_owned(format!(
@@ -718,7 +689,8 @@ impl Emitter {
             ) => {
                 starts_with_tag(out, low, TAG_STRING);
                 out.push(" AND ");
-                self.contains(out, &format!("substr({low}, 2)"), text);
+                self.engine
+                    .contains(out, &format!("substr({low}, 2)"), text);
             }
         }
     }

@@ -8,7 +8,6 @@ mod node;
 mod order_term;
 mod plan;
 mod tests_of_values;
-mod words;
 
 pub(crate) use compile::Compiler;
 pub(crate) use cursor::Position;

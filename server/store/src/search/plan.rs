@@ -390,7 +390,11 @@ impl Searcher<'_> {
             if let Some(position) = after {
                 out.push(" AND d.rid > ").int(position.rid);
             }
-            for part in node.clone().into_conjuncts() {
+            let parts = node.clone().into_conjuncts();
+            if parts.len() > 1 {
+                self.compiler.db.engine().in_time(&mut out, "d");
+            }
+            for part in parts {
                 if Some(&part) != begin.as_ref() {
                     out.push(" AND ");
                     emitter.condition(&mut out, "r", &part);
@@ -441,6 +445,7 @@ impl Searcher<'_> {
             "r.type = "
         })
         .int(t);
+        self.compiler.db.engine().in_time(out, "r");
         for part in parts {
             out.push(" AND ");
             if Some(&part) == begin {
@@ -724,6 +729,9 @@ fn core_page(
         }
     }
     let mut emitter = Emitter::new(engine);
+    if !range.rest.is_empty() {
+        engine.in_time(&mut out, "d");
+    }
     for part in &range.rest {
         out.push(" AND ");
         // What needs the number alone is tested before the resource's row is looked up.

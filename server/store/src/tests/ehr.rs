@@ -65,6 +65,65 @@ both_engines! {
     /// Verifies: SRS-200, RC-200
     pages_of_ehr_walks_are_kept_whole => pages_are_kept_whole;
     what_belongs_to_ehr_tenants_is_kept => small_things_are_kept;
+    /// Verifies: SRS-361, RC-361
+    copies_of_other_rules_are_found_with_their_bytes => outdated_copies_are_found;
+}
+
+async fn outdated_copies_are_found(database: std::sync::Arc<TestDatabase>) {
+    let store = database.open().await;
+    let mut first = page(200, 1);
+    first.records = (0..5).map(|number| record(number, "a")).collect();
+    first.raw = Bytes::from_static(b"0123456789");
+    commit(&store, first).await.unwrap();
+    let mut second = page(200, 2);
+    second.records = (5..9).map(|number| record(number, "a")).collect();
+    second.raw = Bytes::from_static(b"abcdefghij");
+    commit(&store, second).await.unwrap();
+    let all = async |store: &crate::Store| {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let some = store.ehr_outdated("north", "system", "2", after, 2);
+            let some = some.await.unwrap();
+            let Some((last, _)) = some.last() else {
+                return found;
+            };
+            after = Some(last.key);
+            found.extend(some);
+        }
+    };
+    let found = all(&store).await;
+    let mut keys: Vec<_> = found.iter().map(|(record, _)| record.key).collect();
+    keys.sort();
+    assert_eq!(keys, (0..9).map(key).collect::<Vec<_>>(), "each once");
+    for (record, raw) in &found {
+        let sent: &[u8] = if record.key < key(5) { b"234" } else { b"cde" };
+        assert_eq!(raw.as_deref(), Some(sent));
+    }
+    // A row that learns of new rules keeps its bytes; one that is gone is no copy.
+    let mut learnt = record(0, "a");
+    learnt.rules = "2".to_owned();
+    learnt.raw_at = 0..0;
+    let mut gone = record(1, "a");
+    gone.deleted = true;
+    let mut third = page(200, 3);
+    third.records = vec![learnt, gone];
+    third.replaced = vec![(key(2), key(3))];
+    commit(&store, third).await.unwrap();
+    assert_eq!(all(&store).await.len(), 9 - 3);
+    let raw = store.ehr_raw(key(0)).await.unwrap();
+    assert_eq!(raw.as_deref(), Some(&b"234"[..]));
+    assert_eq!(
+        store.ehr_outdated("north", "patient", "2", None, 2).await,
+        Ok(Vec::new())
+    );
+
+    let source = store.ehr_source_of("north", "system", "local-7").await;
+    assert_eq!(source.unwrap().as_deref(), Some("source-7\u{2400}"));
+    for (tenant, local) in [("south", "local-7"), ("north", "local-1"), ("north", "x")] {
+        let source = store.ehr_source_of(tenant, "system", local).await;
+        assert_eq!(source.unwrap(), None, "{tenant} {local}");
+    }
 }
 
 async fn pages_are_kept_whole(database: std::sync::Arc<TestDatabase>) {
@@ -144,6 +203,8 @@ async fn small_things_are_kept(database: std::sync::Arc<TestDatabase>) {
             .await
             .unwrap();
     }
+    let note = store.ehr_note("north", "si").await.unwrap();
+    assert_eq!(note, None, "the whole name counts");
     let notes = store.ehr_notes("north", "si").await.unwrap();
     assert_eq!(notes.len(), 1);
     assert_eq!(&notes[0].2[..], b"two");

@@ -15,7 +15,7 @@ use super::terms::NewTerms;
 use crate::api::{Committed, ExpectVersion, Expectation, Stored};
 use crate::audit::AuditRecord;
 use crate::body::{Class, FLAG_DELETED};
-use crate::db::{Db, Engine};
+use crate::db::Db;
 use crate::error::{CommitError, StoreError};
 use crate::message::{MessageReceipt, MessageState};
 use crate::sample::{self, SampleFate, SampleWriter};
@@ -530,13 +530,7 @@ impl Transaction<'_> {
         }
         for keys in keys.chunks(LOOK_UP_MAX) {
             let mut sql = Sql::new("SELECT rid, ver, type, id, h FROM res WHERE h");
-            match self.db.engine() {
-                Engine::Sqlite => sql.in_ints(keys),
-                Engine::Postgres => sql
-                    .push(" = ANY(")
-                    .bind(Bind::Ints(keys.iter().copied().map(Some).collect()))
-                    .push(")"),
-            };
+            self.db.engine().among(&mut sql, keys);
             for row in self.db.rows(sql)? {
                 let current = current_of(row.int(0)?, row.int(1)?, row.int(2)?, row.text(3)?);
                 self.known.insert(row.int(4)?, Some(current));

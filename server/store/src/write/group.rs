@@ -10,7 +10,8 @@ use super::job::PreparedCommit;
 use super::rows::Pending;
 use super::terms::NewTerms;
 use crate::api::Committed;
-use crate::db::{Db, Engine};
+use crate::db::Db;
+use crate::dialect;
 use crate::error::{CommitError, StoreError};
 use crate::shared::Shared;
 use crate::sql::Sql;
@@ -84,10 +85,7 @@ impl Group<'_> {
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        match self.db.engine() {
-            Engine::Sqlite => self.db.batch("BEGIN IMMEDIATE")?,
-            Engine::Postgres => self.db.batch(&format!("BEGIN; {LOCK}"))?,
-        }
+        dialect::begin_writing(self.db, LOCK)?;
         let result = self.work_and_commit(work);
         if result.is_err() {
             // The connection may be gone or the transaction undone already; both are fine.

@@ -173,6 +173,54 @@ async fn a_refused_category_is_a_named_gap_and_deletes_nothing() {
     stage.assert_equal();
 }
 
+/// Rows that the source begins to keep back look like deleted ones, sweep after sweep; they stay. What is deleted while
+/// something else is kept back is still found.
+///
+/// Verifies: SRS-202, RC-202
+#[tokio::test]
+async fn rows_that_are_kept_back_are_never_taken_for_deleted() {
+    // The warning may come up in a sweep or in a walk for changes.
+    for first_s in [8 * 86_400, 60] {
+        let stage = Stage::open(Vendor::Epic, 1, 20).await;
+        stage.run().await;
+        let rows: Vec<String> = stage.simulator.with(|state| {
+            let rows = state.world.rows.iter();
+            rows.map(|row| row.id.clone()).collect()
+        });
+        let hidden = rows[3].clone();
+        stage.simulator.with(|state| {
+            state.faults.withheld = vec!["Observation - Outside Record Results".to_owned()];
+            state.faults.hidden = vec![hidden.clone()];
+        });
+        stage.advance_s(first_s);
+        stage.run().await;
+        for _ in 0..3 {
+            stage.advance_s(8 * 86_400);
+            let counts = stage.run().await.counts;
+            assert_eq!((counts.vanished, counts.tombstoned), (0, 0));
+        }
+        stage.assert_equal();
+        stage.simulator.with(|state| state.world.delete(&rows[8]));
+        for expected in [(1, 0), (0, 1)] {
+            stage.advance_s(8 * 86_400);
+            let counts = stage.run().await.counts;
+            assert_eq!((counts.vanished, counts.tombstoned), expected);
+        }
+        stage.assert_equal();
+        // Nothing is kept back any more, and the row is gone: now it counts.
+        stage.simulator.with(|state| {
+            state.faults.withheld.clear();
+            state.world.delete(&hidden);
+        });
+        for expected in [(1, 0), (0, 1)] {
+            stage.advance_s(8 * 86_400);
+            let counts = stage.run().await.counts;
+            assert_eq!((counts.vanished, counts.tombstoned), expected);
+        }
+        stage.assert_equal();
+    }
+}
+
 /// 4107: the old patient becomes inactive with a link, the rows move; and back.
 ///
 /// Verifies: RC-002

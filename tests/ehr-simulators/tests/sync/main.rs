@@ -3,6 +3,7 @@
 //! Spec: none; the promises are those of `adapters/ehr/README.md`.
 //! Leaves out real EHRs: agreement with the simulators is not agreement with a vendor.
 
+mod again;
 mod bulk;
 mod epic;
 mod fidelity;
@@ -10,4 +11,7 @@ mod kept;
 mod launch;
 mod manners;
 mod oracle;
+mod people;
+mod quirks;
 mod stage;
+mod write_back;

@@ -17,6 +17,8 @@ fn with(tenant: &Arc<Tenant>, change: impl FnOnce(&mut Tenant)) -> Arc<Tenant> {
 }
 
 /// Waits grow, carry jitter and stay bounded; after enough failures the EHR is left alone.
+///
+/// Verifies: SRS-364, RC-201
 #[tokio::test]
 async fn a_server_that_only_throttles_is_left_alone() {
     let stage = Stage::open(Vendor::Epic, 8, 1).await;
@@ -29,6 +31,14 @@ async fn a_server_that_only_throttles_is_left_alone() {
     let slept = stage.clock.slept.lock().unwrap().clone();
     assert!(slept.iter().all(|wait| (1..=60).contains(&wait.as_secs())));
     assert!(stage.simulator.requests() <= 8 * 6);
+    // A run that begins a minute later knows it, and asks for nothing.
+    let asked = stage.simulator.requests();
+    stage.advance_s(60);
+    let next = stage.run_with(stage.memory.clone());
+    next.polite().set_breaker(run.polite().breaker());
+    let error = next.run().await.unwrap_err();
+    assert!(matches!(error, EhrError::Paused(_)), "{error}");
+    assert_eq!(stage.simulator.requests(), asked);
     stage
         .simulator
         .with(|state| state.faults.throttle_every = 0);
@@ -260,8 +270,41 @@ async fn doctor_and_plan_explain_without_secrets() {
         text.contains("FAIL token: refused with `invalid_client`"),
         "{text}"
     );
+    assert!(text.contains("is `client_id` registered"), "{text}");
     let text = ehr::cli::plan(stage.tenant.clone(), stage.clock.clone()).await;
     assert!(text.is_err());
+}
+
+/// An id that the EHR does not know is told, and keeps nobody else from being copied.
+#[tokio::test]
+async fn an_unknown_patient_is_told() {
+    for vendor in [Vendor::Epic, Vendor::Oracle] {
+        let mut stage = Stage::open(vendor, 1, 5).await;
+        stage.tenant = with(&stage.tenant, |tenant| {
+            tenant.cohort.patients.push("nobody".to_owned());
+        });
+        let report = stage.run().await;
+        let told = |(_, why): &(String, String)| why == "the source does not know the patient";
+        assert!(report.skipped.iter().any(told), "{:?}", report.skipped);
+        stage.assert_equal();
+    }
+}
+
+/// `doctor` says what to look at when the vendor or the scopes are wrong.
+#[tokio::test]
+async fn doctor_names_a_wrong_vendor_and_wrong_scopes() {
+    let mut stage = Stage::open(Vendor::Oracle, 1, 1).await;
+    stage.tenant = with(&stage.tenant, |tenant| {
+        tenant.profile.name = "epic".to_owned();
+        tenant.scopes = vec!["system/Patient.read".to_owned()];
+    });
+    let text = ehr::cli::doctor(stage.tenant.clone(), stage.clock.clone());
+    let text = text.await.unwrap();
+    assert!(
+        text.contains("look the server looks like `oracle`"),
+        "{text}"
+    );
+    assert!(text.contains("asked for: system/Patient.read"), "{text}");
 }
 
 /// A process that dies in the middle of a request, at any request: the next run makes the copy whole.

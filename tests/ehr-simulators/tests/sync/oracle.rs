@@ -28,13 +28,26 @@ async fn corrections_replace_the_earlier_value_and_keep_history() {
     let row = stage.simulator.with(|state| state.world.rows[2].id.clone());
     stage
         .simulator
-        .with(|state| state.world.correct(&row, "4.10"));
+        .with(|state| state.world.correct(&row, "4.10").is_some());
     stage.advance_s(10);
     let report = stage.run().await;
     assert_eq!((report.counts.new, report.counts.changed), (0, 1));
     stage.assert_equal();
     let local = ehr::identity::local_id("sim", "Observation", &row);
     assert_eq!(stage.memory.versions("Observation", &local), 2);
+}
+
+/// A copy from before the change that comes later must not bring the old value back.
+///
+/// Verifies: SRS-201, RC-201
+#[tokio::test]
+async fn an_older_version_that_comes_later_is_left_alone() {
+    let stage = Stage::open(Vendor::Oracle, 2, 60).await;
+    stage.simulator.with(|state| state.faults.stale_rows = true);
+    let report = stage.run().await;
+    assert!(report.counts.stale > 0, "{report:?}");
+    assert_eq!(report.counts.new, 2 + 120);
+    stage.assert_equal();
 }
 
 /// `BP-x-0` becomes `BP-x-y`: one row, not two.

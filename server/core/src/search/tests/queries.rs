@@ -115,20 +115,37 @@ fn references() {
         ),
         (
             "CarePlan?instantiates-canonical=PlanDefinition/1",
-            "(instantiates-canonical <http://own/fhir/PlanDefinition/1> | instantiates-canonical PlanDefinition/1)",
+            "(instantiates-canonical <PlanDefinition/1> | instantiates-canonical <http://own/fhir/PlanDefinition/1> | instantiates-canonical PlanDefinition/1)",
         ),
     ]);
-    for url in [
-        "Observation?subject=Patient/23/_history/2",
-        "CarePlan?instantiates-canonical=http://x/PlanDefinition/1%7C2",
-    ] {
-        let request = search(url, Handling::Strict).unwrap();
-        assert_eq!(request.warnings.len(), 1, "{url}");
-        assert!(
-            !show(&request.predicate).contains('2') || url.contains("23"),
-            "{url}"
-        );
-    }
+}
+
+/// Spec: <https://hl7.org/fhir/R4/references.html#literal>, <https://hl7.org/fhir/R4/references.html#canonical>
+/// Verifies: SRS-304, RC-304
+#[test]
+fn a_version_in_the_value_means_that_version() {
+    check(&[
+        (
+            "Observation?subject=Patient/23/_history/2",
+            "subject <Patient/23/_history/2>",
+        ),
+        (
+            "Observation?subject=http://own/fhir/Patient/23/_history/2",
+            "subject <Patient/23/_history/2>",
+        ),
+        (
+            "Observation?subject=http://x/Patient/23/_history/2",
+            "subject <http://x/Patient/23/_history/2>",
+        ),
+        (
+            "CarePlan?instantiates-canonical=http://x/PlanDefinition/1%7C2",
+            "instantiates-canonical <http://x/PlanDefinition/1|2>",
+        ),
+        (
+            "CarePlan?instantiates-canonical=PlanDefinition/1%7C2",
+            "(instantiates-canonical <PlanDefinition/1|2> | instantiates-canonical <http://own/fhir/PlanDefinition/1|2>)",
+        ),
+    ]);
 }
 
 /// Spec: <https://hl7.org/fhir/R4/search.html#date>, <https://hl7.org/fhir/R4/search.html#prefix>

@@ -123,7 +123,7 @@ fn includes_find_their_resources() {
         let found: Vec<String> = include
             .targets(observation, &entries)
             .iter()
-            .map(ToString::to_string)
+            .map(|target| target.key.to_string())
             .collect();
         assert_eq!(found.join(","), expected, "{text}");
         assert!(text == "*" || include.targets(named("Patient"), &entries).is_empty());

@@ -1,11 +1,11 @@
 //! Reference parameters.
 //!
-//! Spec: <https://hl7.org/fhir/R4/search.html#reference>. The index keeps no versions: a version in the value is
-//! left out of the comparison, with a warning.
+//! Spec: <https://hl7.org/fhir/R4/search.html#reference>. A value without version finds references to
+//! every version; one with a version finds references to that version only.
 
 use super::token::token_test;
 use super::{Modifier, Reading};
-use crate::datatype::reference::{Canonical, Reference};
+use crate::datatype::reference::{Canonical, Reference, versioned};
 use crate::ids::{ResourceId, ResourceKey};
 use crate::issue::Problem;
 use crate::search::path;
@@ -21,6 +21,10 @@ pub fn read(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ValueTest>, Pro
     }
     let text = unescape(text);
     let tests = match ResourceId::parse(&text) {
+        // A bare word may be a canonical as it stands.
+        Some(id) if is_canonical(reading) => {
+            vec![ReferenceTest::Url(text.to_string()), by_id(reading, &id)]
+        }
         Some(id) => vec![by_id(reading, &id)],
         None => by_url(reading, &text)?,
     };
@@ -41,15 +45,10 @@ fn by_id(reading: &Reading<'_>, id: &ResourceId) -> ReferenceTest {
 }
 
 fn by_url(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ReferenceTest>, Problem> {
-    let bases = reading.context.base_urls;
-    let canonical = Canonical::parse(text);
-    let is_canonical = path::leaves(reading.param).is_some_and(|leaves| {
-        leaves
-            .iter()
-            .any(|leaf| leaf.may_be("canonical") || leaf.may_be("uri"))
-    });
-    let text = if is_canonical { canonical.url } else { text };
-    let (is_versioned, tests) = match Reference::parse(text, bases) {
+    if is_canonical(reading) {
+        return canonical(reading, text);
+    }
+    match Reference::parse(text, reading.context.base_urls) {
         Some(Reference::Local { key, version }) => {
             if let Modifier::Type(wanted) = reading.modifier
                 && wanted != key.resource_type
@@ -58,39 +57,60 @@ fn by_url(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ReferenceTest>, P
                     reading.bad_value("the type in the value and the type behind the colon differ")
                 );
             }
-            (version.is_some(), local(key, text, is_canonical, bases))
+            Ok(vec![match version {
+                Some(version) => ReferenceTest::Url(versioned(&key, version)),
+                None => ReferenceTest::Local(vec![key]),
+            }])
         }
-        Some(Reference::Absolute { url, version, .. }) => {
-            (version.is_some(), vec![ReferenceTest::Url(url.to_owned())])
+        Some(Reference::Absolute { .. } | Reference::Urn(_)) => {
+            Ok(vec![ReferenceTest::Url(text.to_owned())])
         }
-        Some(Reference::Urn(urn)) => (false, vec![ReferenceTest::Url(urn.to_owned())]),
         Some(Reference::Contained(_) | Reference::Conditional { .. }) | None => {
-            return Err(reading.bad_value(FORM));
+            Err(reading.bad_value(FORM))
         }
-    };
-    if is_versioned || (is_canonical && canonical.version.is_some()) {
-        let code = reading.param.code;
-        reading.warn(format!(
-            "the version in the value of `{code}` is not compared: every version matches"
-        ));
     }
-    Ok(tests)
 }
 
-/// A resource of this server; a canonical to it may stand in the data as an absolute url, too.
-fn local(key: ResourceKey, text: &str, is_canonical: bool, bases: &[&str]) -> Vec<ReferenceTest> {
-    let mut tests = Vec::with_capacity(1);
-    if is_canonical {
-        if text.contains("://") {
-            tests.push(ReferenceTest::Url(text.to_owned()));
-        } else {
-            tests.extend(
-                bases.iter().map(|base| {
-                    ReferenceTest::Url(format!("{}/{key}", base.trim_end_matches('/')))
-                }),
-            );
+fn is_canonical(reading: &Reading<'_>) -> bool {
+    path::leaves(reading.param).is_some_and(|leaves| {
+        leaves
+            .iter()
+            .any(|leaf| leaf.may_be("canonical") || leaf.may_be("uri"))
+    })
+}
+
+/// A canonical is any url, also a relative one. What is a resource of this server may stand in the data in its relative and
+/// in its absolute form, or as a Reference where the parameter has both.
+fn canonical(reading: &mut Reading<'_>, text: &str) -> Result<Vec<ReferenceTest>, Problem> {
+    let bases = reading.context.base_urls;
+    let parts = Canonical::parse(text);
+    let mut urls = vec![parts.url.to_owned()];
+    let mut tests = Vec::new();
+    match Reference::parse(parts.url, bases) {
+        Some(Reference::Local { key, version }) => {
+            if !parts.url.contains("://") {
+                let below = |base: &&str| format!("{}/{}", base.trim_end_matches('/'), parts.url);
+                urls.extend(bases.iter().map(below));
+            }
+            if parts.version.is_none() {
+                tests.push(match version {
+                    Some(version) => ReferenceTest::Url(versioned(&key, version)),
+                    None => ReferenceTest::Local(vec![key]),
+                });
+            }
         }
+        Some(Reference::Contained(_) | Reference::Conditional { .. }) => {
+            return Err(reading.bad_value(FORM));
+        }
+        Some(Reference::Absolute { .. } | Reference::Urn(_)) | None => {}
     }
-    tests.push(ReferenceTest::Local(vec![key]));
-    tests
+    if parts.url.is_empty() {
+        return Err(reading.bad_value(FORM));
+    }
+    let whole = |url: String| match parts.version {
+        Some(version) => format!("{url}|{version}"),
+        None => url,
+    };
+    let urls = urls.into_iter().map(whole).map(ReferenceTest::Url);
+    Ok(urls.chain(tests).collect())
 }
