@@ -26,7 +26,7 @@ use crate::live::operations as live;
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::operations::{
-    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, stats, status,
+    bulk_import, convert, everything, explain, export, hourly, lastn, lineage, match_, meta, stats, status,
     terminology, translate, validate, value_set,
 };
 
@@ -271,6 +271,7 @@ fn operations_on_definitions(urls: &mut web::ServiceConfig) {
             "/{type:ConceptMap}/{id}/$translate",
             translate::handle,
         ))
+        .service(both("/{type:Observation}/$hourly", hourly::handle))
         .service(both("/{type:Observation}/$stats", stats::handle));
 }
 

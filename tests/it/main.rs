@@ -1,6 +1,9 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
 mod conformance;
+mod device_broker;
+mod device_hourly;
+mod device_order;
 mod devices;
 mod examples;
 mod feeds;

@@ -1,9 +1,11 @@
 //! What tests and benchmarks share: a client, a load, a synthetic population, programs as processes.
 
 pub mod bench;
+pub mod device_folder;
 pub mod http_client;
 pub mod load;
 pub mod mllp_client;
+pub mod mosquitto;
 pub mod postgres;
 pub mod process;
 pub mod read_back;

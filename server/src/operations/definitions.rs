@@ -289,6 +289,33 @@ pub static OPERATIONS: &[OperationRow] = &[
         ],
     ),
     row(
+        "Observation-hourly",
+        "hourly",
+        OWN,
+        "Samples of dense series as SampledData, an hour each",
+        &["Observation"],
+        TYPE,
+        false,
+        &[
+            ("patient", "in", true, "string", "Whose; or `subject`"),
+            (
+                "date",
+                "in",
+                true,
+                "string",
+                "From when to when, as in a search",
+            ),
+            ("code", "in", false, "string", "What, as in a search"),
+            (
+                "return",
+                "out",
+                true,
+                "Bundle",
+                "Observations with a component of SampledData for each hour",
+            ),
+        ],
+    ),
+    row(
         "Observation-stats",
         "stats",
         FHIR,

@@ -9,6 +9,7 @@ pub mod definitions;
 pub mod everything;
 pub mod explain;
 pub mod export;
+pub mod hourly;
 pub mod input;
 pub mod lastn;
 pub mod lineage;

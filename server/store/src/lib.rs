@@ -54,6 +54,6 @@ pub use index::PreparedIndex;
 pub use live::{LiveAlert, LiveEvent, LiveOp, LivePage, LiveStep, LiveSub};
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};
-pub use sample::{NarrowSample, SampleFate, SeriesSamples};
+pub use sample::{NarrowSample, SampleFate, SeriesRange, SeriesSamples};
 pub use store::Store;
 pub use text::TextWords;

@@ -6,6 +6,7 @@
 //! Left out: samples in `_has` and chains that end at Observation, in histories of a type, and in orders other than by
 //! date or time of storage.
 
+mod ranges;
 mod read;
 mod search;
 mod write;
@@ -20,6 +21,7 @@ use fhir_core::sample::{SampleValue, Shown, Template, VERSION, id_text};
 use crate::api::Stored;
 use crate::error::StoreError;
 
+pub use ranges::SeriesRange;
 pub(crate) use read::{COLUMNS, find, sample};
 pub(crate) use search::extract;
 pub(crate) use write::{PreparedSeries, SampleWriter};

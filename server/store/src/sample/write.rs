@@ -141,11 +141,11 @@ impl SampleWriter {
             let fate = match (known.get(&sample.at_us), wide.get(&sample.at_us)) {
                 (_, Some(fate)) => match fate {
                     Wide::Deleted => SampleFate::Deleted,
-                    Wide::Live(Some(value)) if value.is_equal(sample.value) => SampleFate::Same,
+                    Wide::Live(Some(value)) if *value == sample.value => SampleFate::Same,
                     Wide::Live(_) => SampleFate::Other,
                 },
                 (Some((other, value)), None) => {
-                    if *other == number && value.is_equal(sample.value) {
+                    if *other == number && *value == sample.value {
                         SampleFate::Same
                     } else {
                         SampleFate::Other
@@ -281,6 +281,11 @@ impl SampleWriter {
             }
         }
         Ok(())
+    }
+
+    /// Whether this group wrote an Observation whose id a sample can have.
+    pub(crate) fn has_marked(&self) -> bool {
+        !self.marked.is_empty()
     }
 
     /// Takes a sample out of the table.
