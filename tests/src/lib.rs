@@ -1,6 +1,7 @@
 //! What tests and benchmarks share: a client, a load, a synthetic population, programs as processes.
 
 pub mod bench;
+pub mod hl7_report;
 pub mod http_client;
 pub mod load;
 pub mod mllp_client;

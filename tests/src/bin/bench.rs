@@ -37,7 +37,10 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let mut report = Report::default();
     let limits = bench::limits::measure(&scale, &folder)?;
-    if !folder.join("stoker.db").exists() {
+    let needs_observations = ["import", "reads", "searches", "creates"]
+        .into_iter()
+        .any(wants);
+    if needs_observations && !folder.join("stoker.db").exists() {
         bench::import::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("reads") {
@@ -51,7 +54,7 @@ fn main() -> std::io::Result<()> {
         bench::creates::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("messages") {
-        bench::messages::measure(&scale, &folder, &limits, &mut report)?;
+        bench::messages::measure(&scale, &folder, &mut report)?;
     }
     report.print(&limits, &scale);
     Ok(())
