@@ -70,6 +70,8 @@ pub enum Need {
     Match(Tags),
     /// This version is current, since the content was made from it; another one asks for a new plan.
     Snapshot(VersionId),
+    /// The same with the version in hand: it is not read again, the commit itself finds out whether it is current.
+    Known(Box<Stored>),
 }
 
 /// A plan: what is done together, and what must still be true then.
@@ -276,8 +278,9 @@ async fn carry_out(
     }
     let mut currents = Vec::with_capacity(plan.drafts.len());
     for draft in &plan.drafts {
-        let current = match draft.need {
+        let current = match &draft.need {
             Need::NewId => None,
+            Need::Known(stored) => Some(Stored::clone(stored)),
             _ => server
                 .store
                 .read(&draft.key)

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod device_folder;
+pub mod hl7_report;
 pub mod http_client;
 pub mod load;
 pub mod mllp_client;

@@ -37,8 +37,10 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let mut report = Report::default();
     let limits = bench::limits::measure(&scale, &folder)?;
-    let is_devices_alone = only.as_deref() == Some("devices");
-    if !is_devices_alone && !folder.join("stoker.db").exists() {
+    let needs_observations = ["import", "reads", "searches", "creates"]
+        .into_iter()
+        .any(wants);
+    if needs_observations && !folder.join("stoker.db").exists() {
         bench::import::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("reads") {
@@ -52,7 +54,7 @@ fn main() -> std::io::Result<()> {
         bench::creates::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("messages") {
-        bench::messages::measure(&scale, &folder, &limits, &mut report)?;
+        bench::messages::measure(&scale, &folder, &mut report)?;
     }
     // Only when asked for: it brings millions of samples of its own.
     if only
