@@ -118,9 +118,7 @@ impl Store {
         self.inline(move |reader| {
             let mut sql = Sql::new("SELECT 1 FROM message_resource WHERE h = ");
             sql.int(reader.shared.hasher.resource(&key));
-            sql.push(" AND ver = ")
-                .int(i64::from(version.0))
-                .push(" LIMIT 1");
+            sql.push(" AND ver = ").int(version.0).push(" LIMIT 1");
             if reader.db.row(sql)?.is_some() {
                 return Ok(true);
             }
