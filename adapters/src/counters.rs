@@ -81,6 +81,11 @@ impl Counters {
     }
 }
 
+/// Counters are read by people now and then; they order nothing.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,9 +103,4 @@ mod tests {
         (0..RECENT * 2).for_each(|_| counters.answered(AckCode::Reject));
         assert_eq!(counters.error_percent(), 100);
     }
-}
-
-/// Counters are read by people now and then; they order nothing.
-pub(crate) fn add(counter: &AtomicU64, n: u64) {
-    counter.fetch_add(n, Ordering::Relaxed);
 }
