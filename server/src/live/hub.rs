@@ -64,6 +64,9 @@ struct Bound {
     spec: Arc<Spec>,
 }
 
+/// What a subscription says, its id, and the connections bound to it.
+type Audience = (Arc<Spec>, String, Vec<(u64, Form)>);
+
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,7 +211,7 @@ impl Hub {
     }
 
     /// Who is bound to a subscription, by form.
-    fn bound_to(&self, no: i64) -> Option<(Arc<Spec>, String, Vec<(u64, Form)>)> {
+    fn bound_to(&self, no: i64) -> Option<Audience> {
         let inner = self.lock();
         let list = inner.bound.get(&no)?;
         let first = list.first()?;
