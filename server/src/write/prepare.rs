@@ -64,7 +64,7 @@ pub fn prepare(
         Step::Put(document) | Step::PutChecked(document) => {
             let body = Body::new(document.root(), &key.id);
             if let (Some(stored), Some(old)) = (live, &old)
-                && is_same(&body, old, &key)
+                && is_same(document.root(), old.root())
             {
                 return Ok(unchanged(stored));
             }
@@ -142,9 +142,34 @@ fn unchanged(stored: &Stored) -> Prepared {
     }
 }
 
-/// Whether a new body says the same as the stored one: server's own elements aside, member order aside, digits exact.
-fn is_same(body: &Body, old: &Document, key: &fhir_core::ids::ResourceKey) -> bool {
-    Body::new(old.root(), &key.id).stored_text() == body.stored_text()
+/// Whether new content says the same as what is stored: the server's own elements aside, member order and the spelling of
+/// strings aside, digits exact.
+fn is_same(new: ValueRef<'_>, old: ValueRef<'_>) -> bool {
+    // The id is the key; the server sets the version and its time.
+    same_but(
+        &["versionId", "lastUpdated"],
+        new.get("meta"),
+        old.get("meta"),
+    ) && same_but(&["id", "meta"], Some(new), Some(old))
+}
+
+/// Whether two objects hold the same, some members aside; one that is not there holds nothing.
+fn same_but(aside: &[&str], new: Option<ValueRef<'_>>, old: Option<ValueRef<'_>>) -> bool {
+    let count = |value: Option<ValueRef<'_>>| {
+        let members = value.into_iter().flat_map(ValueRef::members);
+        members
+            .filter(|(name, _)| !aside.contains(&&**name))
+            .count()
+    };
+    let mut members = new
+        .into_iter()
+        .flat_map(ValueRef::members)
+        .filter(|(name, _)| !aside.contains(&&**name));
+    count(new) == count(old)
+        && members.all(|(name, value)| {
+            let other = old.and_then(|old| old.get(&name));
+            other.is_some_and(|other| value.same_as(other))
+        })
 }
 
 fn parse_stored(stored: &Stored) -> Result<Document, Problem> {

@@ -3,7 +3,10 @@
 //! Spec: <https://hl7.org/fhir/R4/narrative.html#xhtml> (invariants txt-1 and txt-2). Left out: the content of `style`.
 
 use quick_xml::Reader;
+use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
+
+use crate::xml::XML_DEPTH_MAX;
 
 /// "basic HTML formatting elements described in chapters 7-11 (except section 4 of chapter 9) and 15 of the HTML 4.0
 /// standard, `<a>` elements (either name or href), images and internally contained style attributes".
@@ -67,23 +70,30 @@ const ELEMENTS: &[&str] = &[
     "ins",
 ];
 
-/// Whether it is well-formed and has no elements or attributes that could run or load something.
+/// Whether it is one well-formed `div` and has no elements or attributes that could run or load something. What passes can
+/// stand in the XML form of the resource as it is.
 pub fn is_safe(div: &str) -> bool {
-    let mut reader = Reader::from_str(div);
-    let mut depth = 0_usize;
+    let mut reader = Reader::from_str(div.trim());
+    let (mut depth, mut roots) = (0_usize, 0_usize);
     loop {
-        match reader.read_event() {
-            Ok(Event::Start(tag)) => {
-                if !is_harmless(&tag) {
-                    return false;
-                }
-                depth += 1;
+        let Ok(event) = reader.read_event() else {
+            return false;
+        };
+        if let Event::Start(tag) | Event::Empty(tag) = &event {
+            let is_root = depth == 0;
+            roots += usize::from(is_root);
+            if roots > 1 || (is_root && tag.name().as_ref() != "div") || !is_harmless(tag) {
+                return false;
             }
-            Ok(Event::Empty(tag)) if !is_harmless(&tag) => return false,
-            Ok(Event::End(_)) => depth = depth.saturating_sub(1),
-            Ok(Event::PI(_) | Event::DocType(_)) | Err(_) => return false,
-            Ok(Event::Eof) => return depth == 0,
-            Ok(_) => {}
+        }
+        match event {
+            Event::Start(_) if depth >= XML_DEPTH_MAX => return false,
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::PI(_) | Event::DocType(_) => return false,
+            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) if depth == 0 => return false,
+            Event::Eof => return depth == 0 && roots == 1,
+            _ => {}
         }
     }
 }
@@ -110,13 +120,28 @@ fn is_harmless(tag: &BytesStart<'_>) -> bool {
     let is_known = ELEMENTS.iter().any(|known| *known == name.as_ref());
     is_known
         && tag.attributes().all(|attribute| {
-            attribute.is_ok_and(|attribute| {
-                let key = attribute.key.as_ref().to_ascii_lowercase();
-                let value = attribute.value.to_ascii_lowercase();
-                let runs = value.trim_ascii_start().starts_with("javascript:");
-                !(key.starts_with("on") || matches!(key.as_str(), "href" | "src") && runs)
-            })
+            let Ok(attribute) = attribute else {
+                return false;
+            };
+            // As a browser reads it: character references resolved.
+            let Ok(value) = attribute.normalized_value(XmlVersion::Explicit1_0) else {
+                return false;
+            };
+            let key = attribute.key.as_ref().to_ascii_lowercase();
+            let is_address = matches!(key.as_str(), "href" | "src");
+            !(key.starts_with("on") || (is_address && is_script(&value)))
         })
+}
+
+/// Browsers pass over white space and control characters in the name of a scheme.
+fn is_script(address: &str) -> bool {
+    let visible = address.chars().filter(|c| *c > ' ');
+    let scheme: String = visible.take_while(|c| *c != ':').collect();
+    let is_address_with_scheme = address.contains(':');
+    is_address_with_scheme
+        && ["javascript", "vbscript"]
+            .iter()
+            .any(|script| scheme.eq_ignore_ascii_case(script))
 }
 
 #[cfg(test)]
@@ -137,6 +162,16 @@ mod tests {
             ("<div><p>a</div>", false),
             ("<div><form/></div>", false),
             ("<div><iframe src=\"x\"/></div>", false),
+            ("<div><a href=\"java&#115;cript:x()\">a</a></div>", false),
+            ("<div><a href=\"java&#10;script:x()\">a</a></div>", false),
+            ("<div><a href=\"javascript.html\">a</a></div>", true),
+            ("<div title=\"a & b\">a</div>", false),
+            ("<div title=\"a &amp; b\">a</div>", true),
+            ("<div>a</div><div>b</div>", false),
+            ("<div>a</div>b", false),
+            (" <div>a</div> ", true),
+            ("<p>a</p>", false),
+            ("a", false),
         ] {
             assert_eq!(is_safe(div), safe, "{div}");
         }
