@@ -9,7 +9,7 @@ pub mod acknowledge;
 mod answer_file;
 pub mod batch_file;
 mod connection;
-mod counters;
+pub mod counters;
 pub mod exchange;
 pub mod feed;
 mod file_run;

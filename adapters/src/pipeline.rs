@@ -14,6 +14,7 @@ use mappings::{Action, Identity, Library, MapError, Mapping, Produced, Select, S
 pub use crate::acknowledge::{Answer, Envelope};
 use crate::feed::Feed;
 use crate::hl7v2::charset::{self, Charset};
+use crate::hl7v2::cut::cut;
 use crate::hl7v2::datetime::Dtm;
 use crate::hl7v2::guard;
 use crate::hl7v2::header::{Header, VERSIONS};
@@ -153,6 +154,7 @@ impl Pipeline {
         let header = found.header.insert(Header::of(first, message.delimiters));
         guard::second_opinion(&message).map_err(error)?;
         let mapping = self.accept(header, &message, &mut found.issues)?;
+        cut(raw, &message).map_or(Ok(()), |issue| Err(error(issue)))?;
         let (mapping, structure) = mapping;
         found.mapping = Some(format!("{} {}", mapping.id(), mapping.version()));
         let tree = structure::tree(

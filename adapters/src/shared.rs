@@ -36,6 +36,7 @@ impl Shared {
         surroundings: Surroundings,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
+        counters.begun((surroundings.now)());
         Arc::new(Self {
             commits: Arc::new(Semaphore::new(settings.commits_max.max(1))),
             large: Arc::new(Semaphore::new(settings.large_frames_max.max(1))),

@@ -307,6 +307,7 @@ codes! {
     ValueTypeMissing Warning "value-type-missing" "no value type; the value was kept as text";
     ValueRepeats Information "value-repeats" "several values; each became a component";
     StatusMissing Warning "status-missing" "no usable status; `unknown` was set";
+    CodeMissing Warning "code-missing" "nothing says what this is about; the code is marked as absent";
     IdentityByPosition Warning "identity-by-position" "no order number; the id follows message and position";
     IdentityByOtherType Warning "identity-by-other-type" "no medical record number; another kind of identifier names the patient";
     VisitByAccount Information "visit-by-account" "no visit number; the account number names the visit";

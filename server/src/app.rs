@@ -86,6 +86,8 @@ pub struct Server {
     pub devices: ingest::directory::DirectoryCache,
     /// Sources of device data, once the server serves.
     pub sources: OnceLock<ingest::Sources>,
+    /// Subscribers and alerts.
+    pub live: crate::live::Live,
     stopping: AtomicBool,
 }
 
@@ -168,6 +170,7 @@ impl Server {
             messages: crate::messages::Shared::default(),
             runtime: tokio::runtime::Handle::current(),
             tenants: Tenants::default(),
+            live: crate::live::Live::default(),
             stopping: AtomicBool::new(false),
             definitions,
             // `Config::check` has read them once already.
@@ -400,6 +403,8 @@ impl App {
         let brokers = ingest::mqtt::Brokers::start(&server, &sources);
         let brokers = brokers.map_err(|why| StartError::Config(ConfigError(why)))?;
         let _ = server.sources.set(sources);
+        let live = crate::live::start(&server);
+        live.map_err(|why| StartError::Config(ConfigError(why)))?;
         let _ = shared.set(web::Data::from(Arc::clone(&server)));
         let running = builder.run();
         let handle = running.handle();
@@ -428,6 +433,7 @@ impl App {
         self.server.tenants.stop();
         self.server.feeds.stop().await;
         self.brokers.stop().await;
+        self.server.live.stop().await;
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
             tracing::error!(%error, "the HTTP server ended with an error");

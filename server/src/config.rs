@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feeds::FeedSettings;
 use crate::ingest::settings::{DeviceSource, MqttBroker};
+use crate::live::settings::{AlertRule, LiveSettings};
 
 /// File that is read when `--config` names none and it exists.
 pub const FILE_NAME_DEFAULT: &str = "stoker.toml";
@@ -152,6 +153,12 @@ pub struct Settings {
     /// Brokers of device data; in the file only.
     #[arg(skip)]
     pub mqtt: Vec<MqttBroker>,
+    /// Limits and keys of subscriptions; in the file only.
+    #[arg(skip)]
+    pub live: Option<LiveSettings>,
+    /// Alert rules; in the file only.
+    #[arg(skip)]
+    pub alert: Vec<AlertRule>,
 }
 
 /// The settings in force.
@@ -223,6 +230,10 @@ pub struct Config {
     pub device: Vec<DeviceSource>,
     /// See [`Settings::mqtt`].
     pub mqtt: Vec<MqttBroker>,
+    /// See [`Settings::live`].
+    pub live: LiveSettings,
+    /// See [`Settings::alert`].
+    pub alert: Vec<AlertRule>,
     /// See [`Settings::admin_token`].
     pub admin_token: Option<Secret>,
     /// See [`Settings::feed`].
@@ -266,6 +277,8 @@ impl Default for Config {
             device_tokens_required: false,
             device: Vec::new(),
             mqtt: Vec::new(),
+            live: LiveSettings::default(),
+            alert: Vec::new(),
             admin_token: None,
             feed: Vec::new(),
         }
@@ -493,6 +506,8 @@ impl Config {
                 .unwrap_or(default.device_tokens_required),
             device: file.device,
             mqtt: file.mqtt,
+            live: file.live.unwrap_or_default(),
+            alert: file.alert,
             admin_token: given.admin_token.or(file.admin_token),
             feed: file.feed,
         }

@@ -21,7 +21,7 @@ use adapters::{
 };
 use fhir_core::access::{Access, Channel};
 use fhir_core::issue::{ErrorKind, Problem};
-use fhir_store::{Bookkeeping, MessagePlace, MessageReceipt, MessageState};
+use fhir_store::{Bookkeeping, MessagePlace, MessageReceipt, MessageState, NewReview};
 use mappings::ActionKind;
 
 use crate::app::Server;
@@ -52,6 +52,9 @@ impl ServerGateway {
     pub async fn take(&self, intake: Intake, manner: &Manner) -> Result<Receipt, IntakeError> {
         let result = match &intake.disposition {
             Disposition::Process => self.process(&intake, manner).await,
+            Disposition::Refuse { reason, .. } if self.parks(&intake, reason) => {
+                self.park_unidentified(&intake, manner, reason).await
+            }
             Disposition::Refuse { code, reason } => {
                 self.refuse(&intake, manner, *code, reason).await
             }
@@ -241,6 +244,47 @@ impl ServerGateway {
                 },
                 ..answer(receipt)
             }),
+            Err(Failure::Repeated(receipt)) => Ok(answer(Some(receipt))),
+            Err(Failure::Moved) => Err(IntakeError::Unavailable(
+                "the message could not be kept".to_owned(),
+            )),
+            Err(Failure::Problem(problem)) => Err(not_stored(&problem)),
+        }
+    }
+
+    /// Whether the feed wants a message that names nobody to wait for a person.
+    fn parks(&self, intake: &Intake, reason: &Issue) -> bool {
+        reason.code == "no-identity" && self.server.messages.parks_unidentified(&intake.feed)
+    }
+
+    /// Keeps a message that names nobody, and asks a person whose it is: a corrected copy of it is read, or it is set aside.
+    async fn park_unidentified(
+        &self,
+        intake: &Intake,
+        manner: &Manner,
+        reason: &Issue,
+    ) -> Result<Receipt, IntakeError> {
+        let is_new = manner.place == MessagePlace::New;
+        let review = NewReview {
+            kind: "unidentified",
+            subjects: Vec::new(),
+            text: "the message names nobody; replay it with a corrected copy, or discard it"
+                .to_owned(),
+        };
+        let bookkeeping = Bookkeeping {
+            place: manner.place,
+            reviews: is_new.then_some(review).into_iter().collect(),
+            ..Bookkeeping::default()
+        };
+        let text = format!("review: {reason}");
+        let state = MessageState::Parked;
+        let message = record(intake, &[], state, Some(text), Vec::new(), bookkeeping);
+        let plan = Plan {
+            message: Some(message),
+            ..Plan::default()
+        };
+        match write::submit(&self.server, &access(intake), plan).await {
+            Ok((_, receipt)) => Ok(answer(receipt)),
             Err(Failure::Repeated(receipt)) => Ok(answer(Some(receipt))),
             Err(Failure::Moved) => Err(IntakeError::Unavailable(
                 "the message could not be kept".to_owned(),

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use crate::app::Server;
+use crate::feeds::alerts;
 
 /// `GET /health/live`: the process answers.
 #[utoipa::path(get, path = "/health/live", tag = "administration", responses((status = 200, description = "The process lives")))]
@@ -39,6 +40,10 @@ pub async fn ready(server: web::Data<Server>) -> HttpResponse {
 pub async fn metrics(server: web::Data<Server>) -> HttpResponse {
     let mut text = server.metrics.render(server.store_figures());
     text.push_str(&server.feeds.metrics());
+    match alerts::watched(&server.clone().into_inner()).await {
+        Ok(views) => text.push_str(&alerts::metrics(&views)),
+        Err(problem) => tracing::warn!(%problem, "what waits in feeds cannot be counted"),
+    }
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text)

@@ -18,6 +18,7 @@ pub mod http;
 pub mod ingest;
 pub mod interaction;
 pub mod interactions;
+pub mod live;
 pub mod messages;
 pub mod metrics;
 pub mod openapi;

@@ -22,10 +22,11 @@ use crate::interactions::{
     Answer, audit_trail, batch, binary, capabilities, create, delete, history, patch, read,
     search_system, search_type, update, vread,
 };
+use crate::live::operations as live;
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::operations::{
-    bulk_import, convert, everything, explain, export, lastn, lineage, match_, meta, stats, status,
+    bulk_import, convert, everything, explain, export, hourly, lastn, lineage, match_, meta, stats, status,
     terminology, translate, validate, value_set,
 };
 
@@ -222,6 +223,7 @@ pub fn configure(urls: &mut web::ServiceConfig, state: Option<web::Data<Server>>
     .route("/hl7/{feed}", post().to(feeds::receive))
     .route("/openapi.json", get().to(openapi::document))
     .configure(crate::ehr::admin::configure)
+    .configure(crate::live::configure)
     .service(openapi::pages())
     .default_service(web::to(|call: Call| {
         observe(Interaction::Unknown, call, no_route)
@@ -269,6 +271,7 @@ fn operations_on_definitions(urls: &mut web::ServiceConfig) {
             "/{type:ConceptMap}/{id}/$translate",
             translate::handle,
         ))
+        .service(both("/{type:Observation}/$hourly", hourly::handle))
         .service(both("/{type:Observation}/$stats", stats::handle));
 }
 
@@ -325,7 +328,11 @@ fn operation_urls(urls: &mut web::ServiceConfig) {
     reads!("/{type}/$explain", explain::handle);
     reads!("/{type}/$meta", meta::of_type);
     reads!("/{type}/{id}/$meta", meta::of_instance);
-    reads!("/{type}/{id}/$status", status::handle);
+    both!("/{type}/{id}/$status", status::handle);
+    both!("/{type}/$status", live::status_of_type);
+    both!("/{type}/{id}/$events", live::events);
+    both!("/{type}/$get-ws-binding-token", live::ws_binding_token);
+    both!("/{type}/{id}/$get-ws-binding-token", live::ws_binding_token);
     posts!("/{type}/{id}/$meta-add", meta::handle_add);
     posts!("/{type}/{id}/$meta-delete", meta::handle_delete);
 }

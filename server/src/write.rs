@@ -70,6 +70,8 @@ pub enum Need {
     Match(Tags),
     /// This version is current, since the content was made from it; another one asks for a new plan.
     Snapshot(VersionId),
+    /// The same with the version in hand: it is not read again, the commit itself finds out whether it is current.
+    Known(Box<Stored>),
 }
 
 /// A plan: what is done together, and what must still be true then.
@@ -276,8 +278,9 @@ async fn carry_out(
     }
     let mut currents = Vec::with_capacity(plan.drafts.len());
     for draft in &plan.drafts {
-        let current = match draft.need {
+        let current = match &draft.need {
             Need::NewId => None,
+            Need::Known(stored) => Some(Stored::clone(stored)),
             _ => server
                 .store
                 .read(&draft.key)
@@ -423,6 +426,7 @@ async fn commit(
             message,
             samples,
         } = done;
+        let has_samples = samples.iter().any(|series| !series.is_empty());
         let mut has_params = false;
         for (place, result) in places.into_iter().zip(results) {
             let Some(item) = written.get_mut(place) else {
@@ -434,6 +438,11 @@ async fn commit(
             remember(&task_server, item);
             has_params |= item.key.resource_type.name() == "SearchParameter";
         }
+        let observation = has_samples
+            .then(|| Definitions::r4().resource_type("Observation"))
+            .flatten();
+        let types = written.iter().map(|item| item.key.resource_type);
+        task_server.live.committed(types.chain(observation));
         if has_params {
             custom::refresh_soon(&task_server);
         }

@@ -1,15 +1,11 @@
 //! Device data in, Observations out; samples of dense series and ordinary resources look alike.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
 
 use fhir_core::json::Value;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use system_tests::http_client::{Client, Response};
-use system_tests::server::TestServer;
 
 use super::{Ground, json, resources, text};
 
@@ -23,7 +19,7 @@ fn put(client: &mut Client, path: &str, body: &str) -> Response {
 }
 
 /// A patient, and a device that is with them.
-fn register(client: &mut Client, device: &str, patient: &str) {
+pub(crate) fn register(client: &mut Client, device: &str, patient: &str) {
     let body = format!(r#"{{"resourceType":"Patient","id":"{patient}"}}"#);
     assert!(put(client, &format!("/fhir/Patient/{patient}"), &body).status < 300);
     let body = format!(
@@ -59,7 +55,7 @@ fn heart_rates(device: &str, seconds: std::ops::Range<u32>) -> String {
     seconds.map(row).collect()
 }
 
-fn total(client: &mut Client, query: &str) -> String {
+pub(crate) fn total(client: &mut Client, query: &str) -> String {
     let answer = client.get(query).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     text(&json(&answer), &["total"])
@@ -452,174 +448,4 @@ fn unknown_sources_and_wide_uploads() {
         total(&mut client, "/fhir/Observation?patient=p1&_summary=count"),
         "3600"
     );
-}
-
-const BROKER: &str = "/usr/sbin/mosquitto";
-
-struct Broker {
-    child: Child,
-    port: u16,
-    configuration: std::path::PathBuf,
-}
-
-impl Broker {
-    fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let configuration = folder.join("mosquitto.conf");
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\nmax_queued_messages 0\nlog_dest stderr\nlog_type information\n",
-            folder.display()
-        );
-        std::fs::write(&configuration, text).unwrap();
-        let child = Self::spawn(&configuration);
-        Self {
-            child,
-            port,
-            configuration,
-        }
-    }
-
-    fn spawn(configuration: &Path) -> Child {
-        let mut child = Command::new(BROKER)
-            .arg("-c")
-            .arg(configuration)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("broker starts");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(lines.any(|line| line.is_ok_and(|line| line.contains("running"))));
-        std::thread::spawn(move || lines.for_each(drop));
-        child
-    }
-
-    fn kill_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = Self::spawn(&self.configuration);
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Bytes of an MQTT 3.1.1 packet.
-fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![kind];
-    let mut length = body.len();
-    loop {
-        let byte = u8::try_from(length % 128).unwrap();
-        length /= 128;
-        out.push(if length > 0 { byte | 0x80 } else { byte });
-        if length == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(body);
-    out
-}
-
-fn field(text: &str) -> Vec<u8> {
-    let mut out = u16::try_from(text.len()).unwrap().to_be_bytes().to_vec();
-    out.extend_from_slice(text.as_bytes());
-    out
-}
-
-/// Publishes at quality of service 1 and returns when the broker has acknowledged each.
-fn publish(port: u16, messages: &[String]) {
-    use std::io::Read;
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream
-        .set_read_timeout(Some(std::time::Duration::from_secs(60)))
-        .unwrap();
-    let mut connect = field("MQTT");
-    connect.extend_from_slice(&[4, 2, 0, 60]);
-    connect.extend_from_slice(&field("publisher"));
-    stream.write_all(&packet(0x10, &connect)).unwrap();
-    let mut four = [0; 4];
-    stream.read_exact(&mut four).unwrap();
-    assert_eq!(four, [0x20, 2, 0, 0]);
-    for (n, message) in messages.iter().enumerate() {
-        let mut body = field("ward/7/vitals");
-        body.extend_from_slice(&u16::try_from(n % 65_535 + 1).unwrap().to_be_bytes());
-        body.extend_from_slice(message.as_bytes());
-        stream.write_all(&packet(0x32, &body)).unwrap();
-        stream.read_exact(&mut four).unwrap();
-        assert_eq!(four.first(), Some(&0x40));
-    }
-}
-
-/// Verifies: SRS-002, SRS-226, RC-006
-#[test]
-fn what_a_broker_has_promised_is_stored_once_though_both_die() {
-    if std::env::var("STOKER_TEST_SKIP_MOSQUITTO").is_ok_and(|v| v == "1") {
-        return;
-    }
-    assert!(
-        Path::new(BROKER).exists(),
-        "{BROKER} is missing: install mosquitto or set STOKER_TEST_SKIP_MOSQUITTO=1"
-    );
-    let folder = tempfile::tempdir().unwrap();
-    let mut broker = Broker::start(folder.path());
-    let port = broker.port;
-    let settings = folder.path().join("stoker.toml");
-    let toml = format!(
-        "[[device]]\nname = \"ward\"\nmapping = \"generic-json\"\n\n[[mqtt]]\nclient_id = \"stoker-it\"\nurl = \"mqtt://127.0.0.1:{}\"\n\n[[mqtt.topic]]\nfilter = \"ward/+/vitals\"\nsource = \"ward\"\n",
-        broker.port
-    );
-    std::fs::write(&settings, toml).unwrap();
-    let database = folder.path().join("it.db");
-    let config = ["--config", settings.to_str().unwrap()];
-    let mut server = TestServer::start_with(&database, &config).unwrap();
-    let mut client = Client::connect(server.doors.http).unwrap();
-    register(&mut client, "d1", "p1");
-    let messages: Vec<String> = (0..900).map(|n| heart_rates("d1", n..n + 1)).collect();
-    // The session must be there before the first message: what is published to nobody is nobody's.
-    let query = "/fhir/Observation?patient=p1&_summary=count";
-    let wait_for = |client: &mut Client, wanted: u64, messages: &[String]| {
-        let begun = std::time::Instant::now();
-        loop {
-            let count: u64 = total(client, query).parse().unwrap();
-            if count >= wanted {
-                return;
-            }
-            assert!(begun.elapsed().as_secs() < 60, "{count} of {wanted}");
-            if wanted == 1 {
-                publish(port, messages);
-            }
-        }
-    };
-    wait_for(&mut client, 1, &messages[..1]);
-    publish(port, &messages[1..400]);
-    server.process.kill().unwrap();
-    publish(port, &messages[400..600]);
-    // This broker writes to its disk when more than one change waits, so its last message needs a companion to be kept.
-    publish(port, &messages[599..600]);
-    broker.kill_and_restart();
-    publish(port, &messages[600..700]);
-    let mut server = TestServer::start_with(&database, &config).unwrap();
-    let mut client = Client::connect(server.doors.http).unwrap();
-    publish(port, &messages[700..]);
-    let begun = std::time::Instant::now();
-    while total(&mut client, query) != "900" {
-        assert!(
-            begun.elapsed().as_secs() < 60,
-            "{}",
-            total(&mut client, query)
-        );
-    }
-    let found = all(
-        &mut client,
-        "/fhir/Observation?patient=p1&_sort=date&_count=500",
-    );
-    assert_eq!(found.len(), 900);
-    assert!(server.process.terminate().unwrap().success());
 }

@@ -1,9 +1,15 @@
 //! End to end: the real program, asked over HTTP and MLLP as a user would.
 
 mod conformance;
+mod device_broker;
+mod device_hourly;
+mod device_order;
 mod devices;
 mod examples;
 mod feeds;
+mod hl7_policies;
+mod hl7_robustness;
+mod hl7_scenarios;
 mod message_state;
 mod messages;
 mod read_back;

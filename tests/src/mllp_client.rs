@@ -35,6 +35,23 @@ impl MllpClient {
         frame.extend_from_slice(message);
         frame.extend_from_slice(&END);
         self.0.write_all(&frame)?;
+        self.receive()
+    }
+
+    /// How long an answer is waited for; the usual time with `None`.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn patience(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        self.0
+            .set_read_timeout(Some(patience.unwrap_or(ANSWER_TIMEOUT)))
+    }
+
+    /// Waits for an acknowledgement; in enhanced mode a message has two.
+    ///
+    /// # Errors
+    /// When the connection breaks before a whole acknowledgement has come.
+    pub fn receive(&mut self) -> io::Result<String> {
         let mut answer = Vec::new();
         let mut byte = [0u8; 1024];
         while !answer.ends_with(&END) {

@@ -74,6 +74,31 @@ pub struct Seen {
 }
 
 impl State {
+    /// The state as numbers, to be stored: 0 clear, 1 pending, 2 raised; since when pending; time of the last value.
+    pub fn parts(self) -> (i64, Option<i64>, Option<i64>) {
+        let (phase, since) = match self.phase {
+            Phase::Clear => (0, None),
+            Phase::Pending(since) => (1, Some(since)),
+            Phase::Raised => (2, None),
+        };
+        (phase, since, self.last_us)
+    }
+
+    /// A stored state. What cannot be read is clear.
+    pub fn of_parts(phase: i64, since: Option<i64>, last_us: Option<i64>) -> Self {
+        let phase = match (phase, since) {
+            (1, Some(since)) => Phase::Pending(since),
+            (2, _) => Phase::Raised,
+            _ => Phase::Clear,
+        };
+        Self { phase, last_us }
+    }
+
+    /// Whether the alert is raised.
+    pub fn is_raised(self) -> bool {
+        self.phase == Phase::Raised
+    }
+
     /// Moves with a value; the change, when there is one.
     pub fn see(&mut self, rule: &Rule, seen: Seen) -> Option<Change> {
         let is_old = seen.received_us.saturating_sub(seen.at_us) > rule.age_us_max;
@@ -180,6 +205,18 @@ mod tests {
             &[raised, cleared],
         );
         check(&[(0, 0, "90"), (12, 0, "90.0")], &[]);
+    }
+
+    #[test]
+    fn a_state_survives_being_stored() {
+        for phase in [Phase::Clear, Phase::Pending(7), Phase::Raised] {
+            let state = State {
+                phase,
+                last_us: Some(9),
+            };
+            let (number, since, last) = state.parts();
+            assert_eq!(State::of_parts(number, since, last), state);
+        }
     }
 
     #[test]

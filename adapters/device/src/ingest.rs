@@ -187,6 +187,8 @@ impl Ingest {
         for (index, reads) in reading.items {
             self.item(index, reads, payload, directory, &mut batch);
         }
+        // A series whose only sample met another value of its instant is empty now.
+        batch.series.retain(|series| !series.samples.is_empty());
         let issues = batch
             .results
             .iter()
@@ -366,12 +368,12 @@ impl Ingest {
 
     /// A judged measurement as a sample of a series, or as a resource.
     fn placed(&self, judged: &Judged, batch: &mut Batch) -> Fate {
-        let channel = series::channel(judged, self.observer.namespace());
-        if let (Dense::Samples, Some(channel)) = (batch.dense, &channel)
-            && let Some((template, sample)) = self.templates.sample(judged, &self.observer)
+        if batch.dense == Dense::Samples
+            && let Some((text, sample)) = self.templates.sample(judged, &self.observer)
         {
-            return batch.sample(channel, template, sample);
+            return batch.sample(&text, sample);
         }
+        let channel = series::channel(judged, self.observer.namespace());
         match self.observer.observe(judged) {
             Ok(mut produced) => {
                 if let Some(channel) = channel {

@@ -160,7 +160,8 @@ fn redelivery_order_and_offset_change_nothing() {
         "generic-json",
         &format!("[{one},{}]", one.replace("61", "99")),
     );
-    assert_eq!(fates(&differs), ["resource", "contradiction"]);
+    assert_eq!(fates(&differs), ["contradiction", "contradiction"]);
+    assert_eq!(member(&differs, 0, "meta.tag.0.code"), "contradiction");
 }
 
 /// Verifies: SRS-003, RC-007

@@ -1,7 +1,7 @@
 //! What a new content of an Observation is beside the stored one: newer, older, the same, or against it.
 //!
-//! The source's revision decides, never the order of arrival. Without revisions two contents of one id contradict each
-//! other: the stored one stays and the new one waits. A replay is a correction: at the same revision it wins.
+//! The source's revision decides, never the order of arrival. Without revisions two values of one id contradict each
+//! other, and [`crate::contradiction`] says what stands then. A replay is a correction: at the same revision it wins.
 //!
 //! Left out on purpose: reading and writing what is stored.
 
@@ -30,7 +30,7 @@ pub enum Meeting {
     Older,
     /// Nothing to do.
     Same,
-    /// The stored one stays and the new one waits in quarantine.
+    /// Neither is newer and they differ: [`crate::contradiction::settle`] decides.
     Contradiction,
 }
 
@@ -61,7 +61,7 @@ fn revision(resource: &Value) -> Option<&str> {
 }
 
 /// Version and time of storage belong to the server, and an empty `meta` says nothing.
-fn without_server_parts(resource: &Value) -> Value {
+pub(crate) fn without_server_parts(resource: &Value) -> Value {
     let mut value = resource.clone();
     let Some(map) = value.as_object_mut() else {
         return value;

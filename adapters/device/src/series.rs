@@ -6,21 +6,23 @@
 //! Left out on purpose: storage, which [`crate::port`] reaches.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fhir_core::body::Body;
 use fhir_core::ids::{Instant, ResourceId};
 use fhir_core::json::{Document, Value};
 use fhir_core::sample::{self, SampleValue, Shown, Template, VERSION};
-use mappings::Produced;
+use mappings::{Identity, Produced, Write};
 use sha2::{Digest, Sha256};
 
 use crate::measure::Mode;
 use crate::measurement::Amount;
 use crate::observation::{Judged, Observer};
 
-/// Templates kept by one source: a series each; when full the memory is emptied and filled again.
+/// Devices whose texts one source keeps; when full the memory is emptied and filled again.
 const TEMPLATES_MAX: usize = 65_536;
+/// Texts kept of one device: a few measures, times the patients it was with lately.
+const TEXTS_OF_DEVICE_MAX: usize = 64;
 /// Digits of a second that a narrow sample can keep.
 const FRACTION_DIGITS_MAX: usize = 6;
 
@@ -51,12 +53,7 @@ pub struct SeriesSamples {
 /// The channel of a measurement whose id follows from device, measure and instant alone; `None` for others. It does not
 /// depend on whether the source keeps samples, so that changing the setting doubles nothing.
 pub fn channel(judged: &Judged, namespace: &str) -> Option<String> {
-    let is_instant = judged.measure.mode == Mode::Series
-        && judged.record.is_none()
-        && !judged.keyed_by_record
-        && judged.end.is_none()
-        && judged.components.is_empty();
-    if !is_instant {
+    if !is_dense(judged) {
         return None;
     }
     let mut hash = Sha256::new();
@@ -74,6 +71,15 @@ pub fn channel(judged: &Judged, namespace: &str) -> Option<String> {
     Some(digest.iter().take(16).map(|b| format!("{b:02x}")).collect())
 }
 
+/// Whether a measurement's id follows from device, measure and instant alone.
+fn is_dense(judged: &Judged) -> bool {
+    judged.measure.mode == Mode::Series
+        && judged.record.is_none()
+        && !judged.keyed_by_record
+        && judged.end.is_none()
+        && judged.components.is_empty()
+}
+
 /// Gives a resource the id of its channel and instant.
 pub fn rename(produced: &mut Produced, channel: &str, at_us: i64) {
     let id = sample::id_text(channel, at_us);
@@ -83,29 +89,84 @@ pub fn rename(produced: &mut Produced, channel: &str, at_us: i64) {
     produced.identity.id = id.into();
 }
 
-/// What the text of a series follows from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// An Observation of this id as the second stage gives it, without the trace of elements.
+pub(crate) fn produced(value: Value, id: &str) -> Produced {
+    Produced {
+        value,
+        identity: Identity {
+            resource_type: "Observation".into(),
+            id: id.into(),
+            way: 0,
+            namespace: "".into(),
+            parts: Box::default(),
+        },
+        write: Write::Replace,
+        rule: "observation".into(),
+        lineage: Vec::new(),
+        cleared: Vec::new(),
+        initial: Vec::new(),
+        shared: false,
+        lists: Vec::new(),
+        revision: None,
+        aliases: Vec::new(),
+    }
+}
+
+/// What the text of a series follows from, beside its measure.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     patient: String,
-    device: String,
+    system: String,
     reference: Option<String>,
     measure: &'static str,
     unit: &'static str,
     is_utc: bool,
 }
 
-/// The templates of a source, made once for each series.
+impl Key {
+    fn is_of(&self, judged: &Judged, unit: &'static str, is_utc: bool) -> bool {
+        self.patient == judged.patient
+            && self.system == judged.device_system
+            && self.reference == judged.device_reference
+            && self.measure == judged.measure.name
+            && self.unit == unit
+            && self.is_utc == is_utc
+    }
+}
+
+/// The channel and text of a series.
+#[derive(Debug)]
+pub struct Text {
+    /// Name of the channel.
+    pub channel: String,
+    /// The text of its Observations.
+    pub template: Template,
+    is_zulu: bool,
+}
+
+/// The texts of one device, each with what it follows from; `None` for what cannot be kept narrow.
+type OfDevice = Vec<(Key, Option<Arc<Text>>)>;
+
+/// The texts of a source, made once for each series.
 #[derive(Debug, Default)]
 pub struct Templates {
-    known: Mutex<HashMap<Key, Option<(Template, bool)>>>,
+    /// By device.
+    known: Mutex<HashMap<String, OfDevice>>,
 }
 
 impl Templates {
-    /// The sample of a plain measurement and its template: an exact number at an instant and nothing else to say.
-    pub fn sample(&self, judged: &Judged, observer: &Observer) -> Option<(Template, NarrowSample)> {
+    /// The sample of a plain measurement and its series: an exact number at an instant and nothing else to say.
+    pub fn sample(
+        &self,
+        judged: &Judged,
+        observer: &Observer,
+    ) -> Option<(Arc<Text>, NarrowSample)> {
         let is_plain =
             judged.tags.is_empty() && judged.notes.is_empty() && judged.revision.is_none();
-        let amount = judged.value.as_ref().filter(|_| is_plain)?;
+        let amount = judged
+            .value
+            .as_ref()
+            .filter(|_| is_plain && is_dense(judged))?;
         let Amount::Number { comparator, value } = &amount.amount else {
             return None;
         };
@@ -124,35 +185,56 @@ impl Templates {
             shown,
             value,
         };
-        let (template, is_zulu) = self.template(judged, amount.unit, sample, observer)?;
-        let shown = Shown { is_zulu, ..shown };
-        Some((template, NarrowSample { shown, ..sample }))
+        let text = self.text(judged, amount.unit, sample, observer)?;
+        let is_zulu = text.is_zulu;
+        Some((
+            text,
+            NarrowSample {
+                shown: Shown { is_zulu, ..shown },
+                ..sample
+            },
+        ))
     }
 
-    fn template(
+    fn text(
         &self,
         judged: &Judged,
         unit: &'static str,
         sample: NarrowSample,
         observer: &Observer,
-    ) -> Option<(Template, bool)> {
-        let key = Key {
-            patient: judged.patient.clone(),
-            device: judged.device.clone(),
-            reference: judged.device_reference.clone(),
-            measure: judged.measure.name,
-            unit,
-            is_utc: sample.shown.offset_minutes == 0,
-        };
+    ) -> Option<Arc<Text>> {
+        let is_utc = sample.shown.offset_minutes == 0;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(template) = known.get(&key) {
-            return template.clone();
+        if let Some((_, text)) = known
+            .get(&judged.device)
+            .and_then(|all| all.iter().find(|(key, _)| key.is_of(judged, unit, is_utc)))
+        {
+            return text.clone();
         }
-        let made = make(judged, sample, observer);
+        let channel = channel(judged, observer.namespace())?;
+        let made = make(judged, sample, observer).map(|(template, is_zulu)| {
+            Arc::new(Text {
+                channel,
+                template,
+                is_zulu,
+            })
+        });
         if known.len() >= TEMPLATES_MAX {
             known.clear();
         }
-        known.insert(key, made.clone());
+        let key = Key {
+            patient: judged.patient.clone(),
+            system: judged.device_system.clone(),
+            reference: judged.device_reference.clone(),
+            measure: judged.measure.name,
+            unit,
+            is_utc,
+        };
+        let of_device = known.entry(judged.device.clone()).or_default();
+        if of_device.len() >= TEXTS_OF_DEVICE_MAX {
+            of_device.clear();
+        }
+        of_device.push((key, made.clone()));
         made
     }
 }

@@ -8,6 +8,7 @@
 pub mod ack;
 pub mod batch;
 pub mod charset;
+pub mod cut;
 pub mod datetime;
 pub mod escape;
 mod faults;

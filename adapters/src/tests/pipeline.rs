@@ -253,3 +253,32 @@ fn an_acknowledgement_is_kept_and_not_answered() {
     let answer = answer(raw, receipt(Outcome::Processed));
     assert!(matches!(answer, Answer::Kept { acks, .. } if acks.is_empty()));
 }
+
+/// A buffer that ends inside the last value: `140` would be stored as `14`.
+///
+/// Verifies: SRS-325, RC-325
+#[test]
+fn a_message_that_ends_inside_its_last_result_is_refused() {
+    let head = "MSH|^~\\&|LAB|HILL|||20240301120000+0100||ORU^R01^ORU_R01|M1|P|2.5.1\r\
+         PID|1||4711^^^HILL^MR||Example^Anna\r\
+         OBR|1||F1^LAB|24323-8^Panel^LN\r\
+         OBX|1|NM|2345-7^Glucose^LN||182|mg/dL|||||F\r";
+    let stateless = head.replace("|||||F\r", "\r");
+    for (message, is_cut) in [
+        (format!("{head}OBX|2|NM|2951-2^Sodium^LN||14"), true),
+        (
+            format!("{head}OBX|2|NM|2951-2^Sodium^LN||140|mmol/L|||||F"),
+            false,
+        ),
+        (format!("{head}OBX|2|NM|2951-2^Sodium^LN||14\r"), false),
+        (format!("{head}NTE|1||a note"), false),
+        (format!("{stateless}OBX|2|NM|2951-2^Sodium^LN||14"), false),
+    ] {
+        let intake = read(message.as_bytes());
+        if is_cut {
+            assert_eq!(refusal(&intake), (AckCode::Error, "message-cut"));
+        } else {
+            assert_eq!(intake.disposition, Disposition::Process, "{message}");
+        }
+    }
+}

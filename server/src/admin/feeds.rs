@@ -6,7 +6,7 @@ use fhir_core::issue::{ErrorKind, Problem};
 
 use super::guard::{admit, refusal};
 use crate::app::Server;
-use crate::feeds::{FeedSettings, FeedView, Put};
+use crate::feeds::{FeedSettings, FeedView, Put, alerts};
 use crate::http::reply;
 
 /// Largest settings of a feed, bytes: some thousand names of authorities.
@@ -33,7 +33,9 @@ pub fn configure(urls: &mut web::ServiceConfig) {
     (status = 403, description = "Administration over the network without a token")
 ))]
 pub async fn list(server: web::Data<Server>) -> HttpResponse {
-    json(StatusCode::OK, &server.feeds.list())
+    let server = server.into_inner();
+    let views = alerts::watched(&server).await;
+    finish(views.map(|views| json(StatusCode::OK, &views)))
 }
 
 /// One feed with settings, state and counters.
@@ -45,8 +47,14 @@ pub async fn list(server: web::Data<Server>) -> HttpResponse {
     )
 )]
 pub async fn get(server: web::Data<Server>, name: web::Path<String>) -> HttpResponse {
-    let feed = server.feeds.get(&name);
-    finish(feed.map(|feed| json(StatusCode::OK, &feed)))
+    let server = server.into_inner();
+    let found = async {
+        let feed = server.feeds.get(&name)?;
+        let watched = alerts::watched(&server).await?;
+        let watched = watched.into_iter().find(|view| view.name == feed.name);
+        Ok(watched.unwrap_or(feed))
+    };
+    finish(found.await.map(|feed| json(StatusCode::OK, &feed)))
 }
 
 /// Registers a feed or changes it; it runs when this answers. The name of the URL counts; one in the body must be the same.

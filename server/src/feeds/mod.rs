@@ -3,6 +3,7 @@
 //! A feed is started before its change is stored, and the old one is started again when either fails: what is listed is
 //! what runs. Feeds of the settings file are changed there; pausing works for all and outlives a restart.
 
+pub mod alerts;
 mod http;
 mod launch;
 mod settings;

@@ -107,6 +107,12 @@ pub struct FeedSettings {
     /// What a message that cannot be used does to those after it: `continue`, `park-patient` (later messages about the
     /// same patient wait) or `halt` (all later messages of the feed wait).
     pub on_error: Option<String>,
+    /// Alert when no message came for so many seconds.
+    pub alert_silence_seconds: Option<u64>,
+    /// Alert when so many in a hundred of the last answers were errors.
+    pub alert_error_percent: Option<u8>,
+    /// Alert when a message waits longer than so many seconds for a person or an earlier message.
+    pub alert_waiting_seconds: Option<u64>,
     /// `by-message` (as MSH-15 and MSH-16 ask) or `original` (always AA, AE, AR).
     #[schema(value_type = String)]
     pub acknowledge: Mode,
@@ -158,6 +164,9 @@ impl Default for FeedSettings {
             frame_timeout_seconds: listener::FRAME_TIMEOUT_S,
             order: Order::default(),
             on_error: None,
+            alert_silence_seconds: None,
+            alert_error_percent: None,
+            alert_waiting_seconds: None,
             acknowledge: Mode::default(),
             batch_acknowledge: BatchAcknowledge::default(),
             processing_ids: options.processing_ids,
@@ -237,7 +246,21 @@ impl FeedSettings {
                 return Err(format!("`{key}` must be from {least} to {most}"));
             }
         }
+        if self
+            .alert_error_percent
+            .is_some_and(|percent| !(1..=100).contains(&percent))
+        {
+            return Err("`alert_error_percent` must be from 1 to 100".to_owned());
+        }
         for (key, value) in [
+            (
+                "alert_silence_seconds",
+                self.alert_silence_seconds.unwrap_or(1),
+            ),
+            (
+                "alert_waiting_seconds",
+                self.alert_waiting_seconds.unwrap_or(1),
+            ),
             ("poll_seconds", self.poll_seconds),
             ("idle_timeout_seconds", self.idle_timeout_seconds),
             ("frame_timeout_seconds", self.frame_timeout_seconds),
@@ -366,6 +389,14 @@ mod tests {
             (
                 format!("{mllp}frame_timeout_seconds = 0"),
                 "`frame_timeout_seconds`",
+            ),
+            (
+                format!("{mllp}alert_error_percent = 0"),
+                "`alert_error_percent`",
+            ),
+            (
+                format!("{mllp}alert_silence_seconds = 0"),
+                "`alert_silence_seconds`",
             ),
             (format!("{mllp}processing_ids = []"), "`processing_ids`"),
             (format!("{mllp}zone = \"Mars\""), "zone"),

@@ -29,6 +29,14 @@ pub struct FeedView {
     /// When the last message came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_received_at: Option<String>,
+    /// Messages that wait for a person or an earlier message; in lists and `GET`.
+    pub waiting: u64,
+    /// Alerts that hold, `silence: …`; see `alert_…` of the settings. In lists and `GET`.
+    pub alerts: Vec<String>,
+    /// When it was heard last, or since when it runs, seconds since 1970.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub heard_at_s: i64,
     /// Since the start of the server.
     pub counters: FeedCounters,
     /// Its settings.
@@ -54,6 +62,8 @@ pub struct FeedCounters {
     pub errors: u64,
     /// Messages rejected; kept unless too large.
     pub rejected: u64,
+    /// Errors and rejections in a hundred of the last 64 answers.
+    pub error_percent: u64,
     /// Messages not stored, which their senders have to send again.
     pub not_stored: u64,
     /// Messages that were begun and never finished.
@@ -76,6 +86,7 @@ impl FeedCounters {
             accepted: load(&counters.accepted),
             errors: load(&counters.errors),
             rejected: load(&counters.rejected),
+            error_percent: counters.error_percent(),
             not_stored: load(&counters.not_stored),
             cut: load(&counters.frames_cut),
             too_large: load(&counters.frames_too_large),
@@ -101,7 +112,12 @@ pub(super) fn of(entry: &Entry) -> FeedView {
     };
     let last = entry.counters.last_received_s.load(Ordering::Relaxed);
     let last = i64::try_from(last).unwrap_or(0);
+    let since = entry.counters.since_s.load(Ordering::Relaxed);
+    let since = i64::try_from(since).unwrap_or(0);
     FeedView {
+        waiting: 0,
+        alerts: Vec::new(),
+        heard_at_s: last.max(since),
         name: settings.name.clone(),
         state,
         reason,

@@ -118,7 +118,10 @@ async fn unite(
     for lost in &losers {
         let sheet = planned.desk.open(lost).await?;
         sheet.change(|value| links::replaced_by(value, lost, &survivor));
-        touched(planned, lost);
+        // A number that was never a record of its own is nothing a Provenance could name.
+        if sheet.value.is_some() {
+            touched(planned, lost);
+        }
     }
     if survivor.resource_type.name() == "Patient" {
         // A number that was never a record of its own has nothing to be linked with.

@@ -30,6 +30,8 @@ pub struct Desk<'a> {
     server: &'a Server,
     sheets: Vec<Sheet>,
     places: HashMap<ResourceKey, usize>,
+    /// Other names of persons asked for before: each result of a message asks for the same person.
+    names: HashMap<ResourceKey, Vec<ResourceKey>>,
 }
 
 impl<'a> Desk<'a> {
@@ -39,6 +41,7 @@ impl<'a> Desk<'a> {
             server,
             sheets: Vec::new(),
             places: HashMap::new(),
+            names: HashMap::new(),
         }
     }
 
@@ -74,15 +77,22 @@ impl<'a> Desk<'a> {
     /// # Errors
     /// `unavailable` and its kin
     pub async fn names_of(
-        &self,
+        &mut self,
         known: &Known,
         person: &ResourceKey,
     ) -> Result<Vec<ResourceKey>, Problem> {
         let meant = known.meant(person);
-        let aliases = self.server.store.aliases_into(&meant).await;
-        let aliases = aliases.map_err(|e| store_problem(&e))?;
-        let mut names = vec![meant];
-        names.extend(aliases.into_iter().map(|alias| alias.from));
+        let mut names = match self.names.get(&meant) {
+            Some(names) => names.clone(),
+            None => {
+                let aliases = self.server.store.aliases_into(&meant).await;
+                let aliases = aliases.map_err(|e| store_problem(&e))?;
+                let mut names = vec![meant.clone()];
+                names.extend(aliases.into_iter().map(|alias| alias.from));
+                self.names.insert(meant, names.clone());
+                names
+            }
+        };
         names.retain(|name| name != person);
         Ok(names)
     }
@@ -142,7 +152,7 @@ fn draft(sheet: &Sheet, value: &Value) -> Result<Draft, Problem> {
         )
     })?;
     let need = match &sheet.stored {
-        Some(stored) => Need::Snapshot(stored.version),
+        Some(stored) => Need::Known(Box::new(stored.clone())),
         None => Need::NewId,
     };
     Ok(Draft {

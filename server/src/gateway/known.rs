@@ -147,6 +147,29 @@ fn references(value: &mut Value, depth: usize, change: &mut impl FnMut(&str) -> 
     }
 }
 
+/// Every literal reference of a resource, to look at.
+fn each_reference(value: &Value, depth: usize, look: &mut impl FnMut(&str)) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (name, member) in map.iter() {
+                match member {
+                    Value::String(text) if name == "reference" => look(text),
+                    other => each_reference(other, depth + 1, look),
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                each_reference(item, depth + 1, look);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The key of an identity.
 ///
 /// # Errors
@@ -173,10 +196,8 @@ pub fn identities(intake: &Intake) -> Result<Vec<ResourceKey>, Problem> {
         for alias in &produced.aliases {
             keys.push(key(alias)?);
         }
-        let mut value = produced.value.clone();
-        references(&mut value, 0, &mut |text| {
+        each_reference(&produced.value, 0, &mut |text| {
             keys.extend(ResourceKey::parse(text));
-            None
         });
     }
     for action in &intake.actions {

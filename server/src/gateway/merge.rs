@@ -29,6 +29,17 @@ pub fn merge(
         if matches!(name, "resourceType" | "id") {
             continue;
         }
+        if let Some(bare) = name.strip_prefix('_') {
+            // Why a value is absent is of no interest where it is known.
+            if given.get(bare).is_none() && merged.get(bare).is_some() {
+                continue;
+            }
+        } else {
+            let shadow = format!("_{name}");
+            if given.get(&shadow).is_none() {
+                merged.remove(&shadow);
+            }
+        }
         remove_other_choices(resource_type, name, &mut merged);
         let list = lists.iter().find(|list| *list.element == *name);
         match (merged.get_mut(name), list) {
@@ -140,16 +151,25 @@ fn clear(object: &mut Map, path: &str) {
         object.remove(&format!("_{path}"));
         return;
     };
-    match object.get_mut(first) {
-        Some(Value::Object(inner)) => clear(inner, rest),
+    // FHIR has no empty objects and no empty lists.
+    let is_empty = match object.get_mut(first) {
+        Some(Value::Object(inner)) => {
+            clear(inner, rest);
+            inner.is_empty()
+        }
         Some(Value::Array(items)) => {
-            for item in items {
+            for item in items.iter_mut() {
                 if let Some(inner) = item.as_object_mut() {
                     clear(inner, rest);
                 }
             }
+            items.retain(|item| item.as_object().is_none_or(|inner| !inner.is_empty()));
+            items.is_empty()
         }
-        _ => {}
+        _ => false,
+    };
+    if is_empty {
+        object.remove(first);
     }
 }
 
@@ -183,6 +203,26 @@ mod tests {
             &["Patient.birthDate", "Patient.name.given"],
             r#"{"resourceType":"Patient","name":[{"family":"A"}]}"#,
         );
+    }
+
+    /// Verifies: SRS-320, RC-320
+    #[test]
+    fn what_is_left_empty_goes_too() {
+        check(
+            r#"{"resourceType":"Patient","contact":[{"gender":"male"},{"name":{"family":"B"},"gender":"female"}],"maritalStatus":{"text":"M"}}"#,
+            r#"{"resourceType":"Patient"}"#,
+            &["Patient.contact.gender", "Patient.maritalStatus.text"],
+            r#"{"resourceType":"Patient","contact":[{"name":{"family":"B"}}]}"#,
+        );
+    }
+
+    /// Verifies: SRS-320, RC-320
+    #[test]
+    fn why_a_value_is_absent_goes_when_it_is_known() {
+        let absent = r#"{"resourceType":"Patient","_birthDate":{"id":"absent"}}"#;
+        let known = r#"{"resourceType":"Patient","birthDate":"1970"}"#;
+        check(absent, known, &[], known);
+        check(known, absent, &[], known);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Origins {
     }
 
     /// Whether pages of this origin may call.
-    fn allow(&self, origin: &str) -> bool {
+    pub fn allow(&self, origin: &str) -> bool {
         match self {
             Self::Off => false,
             Self::Any => true,

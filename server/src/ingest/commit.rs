@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use adapters::{Disposition, Intake, IntakeError};
-use device::contradiction;
+use device::contradiction::contradiction;
 use device::ingest::{Dense, Fate, Ingest, Payload, Prepared, Reported};
 use device::meeting::Reason;
 use device::port::{DevicePort, Taken, Taking};
@@ -75,18 +75,15 @@ async fn store(
     let payload = Arc::new(payload);
     let own = ingest.source.dense;
     let first = store_as(server, &ingest, &payload, reason, own, None).await?;
-    if reason == Reason::Received || own == Dense::Resources {
-        return Ok(first.0);
-    }
-    // A replay corrects: what could not become a sample, because something else stands there, becomes the next version
-    // of that.
+    // What could not become a sample, because something else stands there, meets it as the resource it is.
     let (mut taken, refused) = first;
-    if refused.is_empty() {
+    if own == Dense::Resources || refused.is_empty() {
         return Ok(taken);
     }
     let dense = Dense::Resources;
     let second = store_as(server, &ingest, &payload, reason, dense, Some(&refused)).await?;
-    if second.0.refused.is_none() && !second.0.results.iter().any(waits) {
+    let is_replayed = reason == Reason::Replayed;
+    if is_replayed && second.0.refused.is_none() && !second.0.results.iter().any(waits) {
         // What the first half of the replay could not take, the second has taken.
         end_quarantine(server, &taken, &second.0).await?;
     }
@@ -153,20 +150,27 @@ async fn store_as(
     }
     let mut attempts = Attempts::new(server);
     loop {
-        match attempt(server, ingest, &prepared, reason).await {
+        // The second half of a payload that was received belongs to the message of the first.
+        let is_half = only.is_some() && reason == Reason::Received;
+        match attempt(server, ingest, &prepared, reason, is_half).await {
             Ok(taken) => return Ok(taken),
             Err(Failure::Moved) => attempts
                 .again()
                 .await
                 .map_err(|problem| not_stored(&problem))?,
             Err(Failure::Repeated(receipt)) => {
+                // Its first delivery may have ended between the two halves.
+                let refused = match receipt.state {
+                    MessageState::Warnings => samples_of(&prepared),
+                    _ => Vec::new(),
+                };
                 let taken = Taken {
                     message_id: receipt.id.to_string(),
                     repeat: true,
                     refused: refusal(&prepared.intake),
                     results: prepared.results,
                 };
-                return Ok((taken, Vec::new()));
+                return Ok((taken, refused));
             }
             Err(Failure::Problem(problem)) if problem.status() < 500 => {
                 let taken = invalid(server, &prepared, &problem).await?;
@@ -175,6 +179,12 @@ async fn store_as(
             Err(Failure::Problem(problem)) => return Err(not_stored(&problem)),
         }
     }
+}
+
+/// Which results are samples.
+fn samples_of(prepared: &Prepared) -> Vec<usize> {
+    let series = prepared.series.iter();
+    series.flat_map(|series| series.results.clone()).collect()
 }
 
 async fn on_time<T: Send + 'static>(
@@ -196,6 +206,7 @@ async fn attempt(
     ingest: &Ingest,
     prepared: &Prepared,
     reason: Reason,
+    is_half: bool,
 ) -> Result<(Taken, Vec<usize>), Failure> {
     let Planned {
         mut drafts,
@@ -224,17 +235,13 @@ async fn attempt(
         None if results.iter().any(waits) => MessageState::Warnings,
         None => MessageState::Processed,
     };
-    let message = gateway::record::record(
-        &intake,
-        &[],
-        state,
-        refused.clone(),
-        all,
-        Bookkeeping::default(),
-    );
+    let message = (!is_half).then(|| {
+        let (refused, none) = (refused.clone(), Bookkeeping::default());
+        gateway::record::record(&intake, &[], state, refused, all, none)
+    });
     let plan = Plan {
         drafts,
-        message: Some(message),
+        message,
         ..Plan::default()
     };
     let access = Access::full(intake.feed.clone(), Channel::Feed(intake.feed.clone()));

@@ -41,6 +41,8 @@ struct Report {
     results: Vec<Value>,
     left_out: u64,
     waiting: u64,
+    /// Whether only what waits is told one by one.
+    is_brief: bool,
 }
 
 /// `POST /ingest/{source}`
@@ -48,7 +50,10 @@ struct Report {
     post,
     path = "/ingest/{source}",
     tag = "devices",
-    params(("source" = String, Path, description = "Name of a device source or of a payload mapping")),
+    params(
+        ("source" = String, Path, description = "Name of a device source or of a payload mapping"),
+        ("results" = Option<String>, Query, description = "`waiting`: tell only the measurements that wait one by one; all are counted")
+    ),
     request_body(content = String, description = "JSON, NDJSON, CSV or XML as the mapping says; gzip is undone"),
     responses(
         (status = 200, description = "Everything was taken"),
@@ -99,6 +104,14 @@ async fn run(
 ) -> Result<HttpResponse, Problem> {
     let token = token::device_of(server, request).await?;
     let ingest = source_of(server, source)?;
+    let is_brief = match request.query_string() {
+        "" | "results=all" => false,
+        "results=waiting" => true,
+        _ => {
+            let text = "`results=waiting` or `results=all` is all that can be asked for";
+            return Err(Problem::new(ErrorKind::UNKNOWN_PARAMETER, text));
+        }
+    };
     let sender = match &token {
         Some(token) => format!("token:{}", token.name),
         None => "http".to_owned(),
@@ -109,7 +122,11 @@ async fn run(
         received_us: (server.clock)().0,
         device: token.map(|token| token.device),
     };
-    let report = receive(server, &ingest, template, request, payload).await?;
+    let report = Report {
+        is_brief,
+        ..Report::default()
+    };
+    let report = receive(server, &ingest, template, request, payload, report).await?;
     Ok(report.response())
 }
 
@@ -137,8 +154,8 @@ async fn receive(
     template: Payload,
     request: &HttpRequest,
     payload: &mut actix_web::dev::Payload,
+    mut report: Report,
 ) -> Result<Report, Problem> {
-    let mut report = Report::default();
     let mut unpack = Unpack::default();
     let mut parts = Parts::new(ingest.mapping.input);
     let mut chunks = Decompress::from_headers(payload, request.headers());
@@ -239,6 +256,9 @@ impl Report {
         for reported in &taken.results {
             *self.counts.entry(reported.fate.code()).or_default() += 1;
             self.waiting += u64::from(waits(reported));
+            if self.is_brief && !waits(reported) {
+                continue;
+            }
             if self.results.len() < RESULTS_MAX {
                 self.results.push(result(&taken.message_id, reported));
             } else {

@@ -11,6 +11,7 @@ pub mod mqtt;
 mod plan;
 pub mod quarantine;
 pub mod settings;
+pub mod stream;
 pub mod token;
 
 use std::collections::HashMap;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use adapters::IntakeError;
 use conformance::Definitions;
-use device::contradiction;
+use device::contradiction::{Settled, contradiction, is_withheld, settle};
 use device::ingest::{Fate, Ingest, Prepared, Reported};
 use device::meeting::{Meeting, Reason, meet};
-use fhir_core::ids::{ResourceId, ResourceKey};
+use fhir_core::ids::{ResourceId, ResourceKey, VersionId};
 use fhir_core::issue::{ErrorKind, Problem};
 use fhir_core::json::{Document, Value};
 use fhir_store::{Only, SearchQuery, Stored, TotalMode};
@@ -58,12 +58,23 @@ pub async fn plan(
         let key = key_of(produced)?;
         let current = server.store.read(&key).await;
         let current = current.map_err(|e| store_problem(&e))?;
-        let (draft, fate) = decide(key.clone(), produced, current.as_ref(), reason)?;
+        let (draft, fate) = match decide(&key, produced, current.as_ref(), reason)? {
+            Decision::Write(need) => (Some(put(&key, &produced.value, need)?), None),
+            Decision::Keep(fate) => (None, Some(fate)),
+            Decision::Meet(stored, version) => {
+                met(server, &key, produced, &stored, version).await?
+            }
+        };
         if let Some(draft) = draft {
             planned.drafts.push(draft);
             planned.made.push(key);
         }
-        if let (Some(fate), Some(reported)) = (fate, planned.results.get_mut(*result)) {
+        let mark = match (prepared.results.get(*result), is_withheld(&produced.value)) {
+            // Two values of this payload contradict each other; what it is called does not change by where it is put.
+            (Some(reported), true) => Some(reported.fate.clone()),
+            _ => fate,
+        };
+        if let (Some(fate), Some(reported)) = (mark, planned.results.get_mut(*result)) {
             reported.fate = fate;
         }
     }
@@ -98,40 +109,76 @@ pub async fn plan(
     Ok(planned)
 }
 
-/// The draft for one resource, if it is to be written, and its fate if that is another than it looked.
+/// What to do with one resource.
+enum Decision {
+    Write(Need),
+    Keep(Fate),
+    /// It contradicts this content, of this version.
+    Meet(Value, VersionId),
+}
+
+fn put(key: &ResourceKey, value: &Value, need: Need) -> Result<Draft, Problem> {
+    let document = Document::parse(&value.to_bytes()).map_err(|error| {
+        let text = format!("the mapping's output: {error}");
+        Problem::new(ErrorKind::BAD_JSON, text)
+    })?;
+    Ok(Draft {
+        key: key.clone(),
+        step: Step::Put(Arc::new(document)),
+        need,
+        interaction: Interaction::Update,
+    })
+}
+
 fn decide(
-    key: ResourceKey,
+    key: &ResourceKey,
     produced: &Produced,
     current: Option<&Stored>,
     reason: Reason,
-) -> Result<(Option<Draft>, Option<Fate>), Problem> {
-    let put = |need: Need| -> Result<Option<Draft>, Problem> {
-        let document = Document::parse(&produced.value.to_bytes()).map_err(|error| {
-            let text = format!("the mapping's output: {error}");
-            Problem::new(ErrorKind::BAD_JSON, text)
-        })?;
-        Ok(Some(Draft {
-            key: key.clone(),
-            step: Step::Put(Arc::new(document)),
-            need,
-            interaction: Interaction::Update,
-        }))
-    };
+) -> Result<Decision, Problem> {
     let Some(current) = current else {
-        return Ok((put(Need::NewId)?, None));
+        return Ok(Decision::Write(Need::NewId));
     };
+    let snapshot = Need::Snapshot(current.version);
     if current.deleted {
-        if reason == Reason::Replayed {
-            return Ok((put(Need::Snapshot(current.version))?, None));
-        }
-        return Ok((None, Some(deleted_here())));
+        return Ok(if reason == Reason::Replayed {
+            Decision::Write(snapshot)
+        } else {
+            Decision::Keep(deleted_here())
+        });
     }
-    let stored = Value::parse(&current.json)
-        .map_err(|_| Problem::new(ErrorKind::INTERNAL, "the stored resource cannot be read"))?;
+    let stored = Value::parse(&current.json).map_err(|_| {
+        let text = format!("the stored {key} cannot be read");
+        Problem::new(ErrorKind::INTERNAL, text)
+    })?;
     Ok(match meet(&stored, &produced.value, reason) {
-        Meeting::Newer => (put(Need::Snapshot(current.version))?, None),
-        Meeting::Older | Meeting::Same => (None, Some(Fate::Repeated)),
-        Meeting::Contradiction => (None, Some(contradiction())),
+        Meeting::Newer => Decision::Write(snapshot),
+        Meeting::Older | Meeting::Same => Decision::Keep(Fate::Repeated),
+        Meeting::Contradiction => Decision::Meet(stored, current.version),
+    })
+}
+
+/// Settles a contradiction to what is stored. What a person wrote stands; only what payloads said is weighed.
+async fn met(
+    server: &Server,
+    key: &ResourceKey,
+    produced: &Produced,
+    stored: &Value,
+    version: VersionId,
+) -> Result<(Option<Draft>, Option<Fate>), Problem> {
+    let is_of_payload = is_withheld(stored) || {
+        let made = server.store.is_made_by_message(key.clone(), version).await;
+        made.map_err(|e| store_problem(&e))?
+    };
+    if !is_of_payload {
+        return Ok((None, Some(contradiction())));
+    }
+    let draft = |value: &Value| put(key, value, Need::Snapshot(version)).map(Some);
+    Ok(match settle(stored, &produced.value) {
+        Settled::Stays => (None, Some(Fate::Repeated)),
+        Settled::Replaced => (draft(&produced.value)?, None),
+        Settled::OtherPatient | Settled::Withheld(None) => (None, Some(contradiction())),
+        Settled::Withheld(Some(value)) => (draft(&value)?, Some(contradiction())),
     })
 }
 

@@ -35,6 +35,10 @@ pub struct Page {
 /// The routes under `/admin`.
 pub fn routes(urls: &mut web::ServiceConfig) {
     urls.route("/ingest/{source}", web::post().to(http::handle))
+        .route(
+            "/ingest/{source}/stream",
+            web::get().to(super::stream::handle),
+        )
         .route("/admin/quarantine", web::get().to(list))
         .route("/admin/quarantine/{id}", web::get().to(one))
         .route("/admin/quarantine/{id}", web::delete().to(set_aside))

@@ -13,6 +13,8 @@ use fhir_typed::capability as code;
 use super::Answer;
 use crate::app::Server;
 use crate::http::call::Call;
+use crate::live::model::{BACKPORT, TOPIC_PREFIX};
+use crate::live::operations::websocket_url;
 use crate::operations::definitions::{self, OperationRow};
 
 /// Day of the last change of what is stated here.
@@ -75,7 +77,15 @@ fn statement(server: &Server) -> Value {
     });
     let system = ["transaction", "batch", "search-system", "history-system"]
         .map(|name| Value::object([("code", text(name))]));
+    let websocket = Value::object([
+        (
+            "url",
+            text("http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"),
+        ),
+        ("valueUri", text(websocket_url(server))),
+    ]);
     let rest = Value::object([
+        ("extension", Value::Array(vec![websocket])),
         ("mode", text(code::mode_server())),
         (
             "documentation",
@@ -158,6 +168,7 @@ fn resource(
     let includes = supported().filter(|param| param.kind == ParamType::Reference);
     let includes = includes.map(|param| text(format!("{name}:{}", param.code)));
     let mut members = vec![
+        ("extension", Value::Array(topics(name))),
         ("type", text(name)),
         (
             "profile",
@@ -198,6 +209,20 @@ fn resource(
     // An empty array is not allowed in FHIR.
     members.retain(|(_, value)| value.as_array().is_none_or(|items| !items.is_empty()));
     Value::object(members)
+}
+
+/// The topics that subscriptions can name: one for each type, beside those posted.
+/// <https://hl7.org/fhir/uv/subscriptions-backport/STU1.1/StructureDefinition-capabilitystatement-subscriptiontopic-canonical.html>
+fn topics(name: &str) -> Vec<Value> {
+    if name != "Subscription" {
+        return Vec::new();
+    }
+    let topic = |resource_type: ResourceTypeId| {
+        let url = format!("{BACKPORT}capabilitystatement-subscriptiontopic-canonical");
+        let topic = format!("{TOPIC_PREFIX}{}", resource_type.name());
+        Value::object([("url", text(url)), ("valueCanonical", text(topic))])
+    };
+    Definitions::r4().concrete_types().map(topic).collect()
 }
 
 /// `_text` and `_content`, where the type has them.

@@ -9,6 +9,10 @@ use tokio::sync::RwLock;
 /// Setting of a feed's `mapping` table that names its [`OnError`].
 pub const ON_ERROR: &str = "on-error";
 
+/// Setting of a feed's `mapping` table: what becomes of a message that names nobody. `refuse` (AE), `park` (it waits for
+/// a person), `keep` (a record of that message alone; the mappings read it).
+pub const UNIDENTIFIED: &str = "unidentified";
+
 /// What a message that cannot be carried out does to those after it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnError {
@@ -50,6 +54,7 @@ pub struct Shared {
 struct Reader {
     pipeline: Pipeline,
     on_error: OnError,
+    parks_unidentified: bool,
 }
 
 impl Shared {
@@ -63,11 +68,26 @@ impl Shared {
             Some(text) => OnError::parse(text)?,
             None => OnError::default(),
         };
+        let unidentified = feed.context.settings.get(UNIDENTIFIED);
+        let parks_unidentified = match unidentified.map(|text| &**text) {
+            None | Some("refuse" | "keep") => false,
+            Some("park") => true,
+            Some(_) => {
+                return Err(format!("`{UNIDENTIFIED}` is one of refuse, park, keep"));
+            }
+        };
         let name = feed.name.clone();
         self.readers
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, Reader { pipeline, on_error });
+            .insert(
+                name,
+                Reader {
+                    pipeline,
+                    on_error,
+                    parks_unidentified,
+                },
+            );
         Ok(())
     }
 
@@ -81,6 +101,14 @@ impl Shared {
         self.read(feed)
             .map(|reader| reader.on_error)
             .unwrap_or_default()
+    }
+
+    /// Whether a message that names nobody waits for a person instead of being refused.
+    pub fn parks_unidentified(&self, feed: &str) -> bool {
+        let readers = self.readers.read().unwrap_or_else(PoisonError::into_inner);
+        readers
+            .get(feed)
+            .is_some_and(|reader| reader.parks_unidentified)
     }
 
     /// The feeds known.

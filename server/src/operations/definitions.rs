@@ -32,6 +32,7 @@ pub struct OperationRow {
 
 const FHIR: &str = "http://hl7.org/fhir/OperationDefinition";
 const BULK: &str = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition";
+const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition";
 const OWN: &str = "urn:stoker:OperationDefinition";
 
 const SYSTEM: (bool, bool, bool) = (true, false, false);
@@ -75,6 +76,93 @@ const EVERYTHING: &[ParameterRow] = &[
 
 /// All of them.
 pub static OPERATIONS: &[OperationRow] = &[
+    row(
+        "backport-subscription-status",
+        "status",
+        BACKPORT,
+        "How subscriptions stand",
+        &["Subscription"],
+        TYPE_AND_INSTANCE,
+        false,
+        &[
+            ("id", "in", false, "id", "These only, at the type"),
+            (
+                "status",
+                "in",
+                false,
+                "code",
+                "Those with this status only, at the type",
+            ),
+            ("return", "out", true, "Bundle", "A status for each"),
+        ],
+    ),
+    row(
+        "backport-subscription-events",
+        "events",
+        BACKPORT,
+        "Events of a subscription again",
+        &["Subscription"],
+        INSTANCE,
+        false,
+        &[
+            (
+                "eventsSinceNumber",
+                "in",
+                false,
+                "string",
+                "The first event wanted",
+            ),
+            (
+                "eventsUntilNumber",
+                "in",
+                false,
+                "string",
+                "The last event wanted",
+            ),
+            (
+                "content",
+                "in",
+                false,
+                "code",
+                "empty, id-only or full-resource",
+            ),
+            ("return", "out", true, "Bundle", "A notification with them"),
+        ],
+    ),
+    row(
+        "backport-subscription-get-ws-binding-token",
+        "get-ws-binding-token",
+        BACKPORT,
+        "A token to bind a websocket to subscriptions",
+        &["Subscription"],
+        TYPE_AND_INSTANCE,
+        false,
+        &[
+            ("id", "in", false, "id", "Which subscriptions, at the type"),
+            ("token", "out", true, "string", "What to bind with"),
+            (
+                "expiration",
+                "out",
+                true,
+                "dateTime",
+                "Until when it is good",
+            ),
+            (
+                "subscription",
+                "out",
+                false,
+                "string",
+                "What it is good for",
+            ),
+            (
+                "websocket-url",
+                "out",
+                true,
+                "url",
+                "Where to open the websocket",
+            ),
+        ],
+    ),
     row(
         "Resource-validate",
         "validate",
@@ -198,6 +286,33 @@ pub static OPERATIONS: &[OperationRow] = &[
                 "The element, such as valueQuantity.value",
             ),
             ("return", "out", true, "Parameters", "Its origins"),
+        ],
+    ),
+    row(
+        "Observation-hourly",
+        "hourly",
+        OWN,
+        "Samples of dense series as SampledData, an hour each",
+        &["Observation"],
+        TYPE,
+        false,
+        &[
+            ("patient", "in", true, "string", "Whose; or `subject`"),
+            (
+                "date",
+                "in",
+                true,
+                "string",
+                "From when to when, as in a search",
+            ),
+            ("code", "in", false, "string", "What, as in a search"),
+            (
+                "return",
+                "out",
+                true,
+                "Bundle",
+                "Observations with a component of SampledData for each hour",
+            ),
         ],
     ),
     row(

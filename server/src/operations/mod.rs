@@ -2,12 +2,14 @@
 //!
 //! Spec: <https://hl7.org/fhir/R4/operations.html>
 
+mod anomaly;
 pub mod bulk_import;
 pub mod convert;
 pub mod definitions;
 pub mod everything;
 pub mod explain;
 pub mod export;
+pub mod hourly;
 pub mod input;
 pub mod lastn;
 pub mod lineage;

@@ -14,6 +14,7 @@ use fhir_core::json::{Document, Number, Value, ValueRef};
 use fhir_core::stats::{self, Statistic};
 use fhir_store::{Only, SearchQuery, Stored, TotalMode};
 
+use super::anomaly::{self, Timed};
 use super::input::{Code, Input, parameter};
 use crate::app::store_problem;
 use crate::http::call::Call;
@@ -253,8 +254,8 @@ fn mixed(text: &str) -> Problem {
     Problem::new(ErrorKind::INVALID_RESOURCE, text).at("Observation.valueQuantity")
 }
 
-/// The values in the unit of the first, in ascending order.
-fn in_one_unit(found: &[Stored]) -> Result<(Vec<Decimal>, Option<Measured>), Problem> {
+/// The values in the unit of the first, with the times they were measured at.
+fn in_one_unit(found: &[Stored]) -> Result<(Vec<Timed>, Option<Measured>), Problem> {
     let mut first: Option<Measured> = None;
     let mut values = Vec::with_capacity(found.len());
     for stored in found {
@@ -271,12 +272,14 @@ fn in_one_unit(found: &[Stored]) -> Result<(Vec<Decimal>, Option<Measured>), Pro
             None => next.value.clone(),
             Some(first) => converted(&next, first)?,
         };
-        values.push(value);
+        values.push(Timed {
+            at: anomaly::time_of(document.root()),
+            value,
+        });
         if first.is_none() {
             first = Some(next);
         }
     }
-    values.sort();
     Ok((values, first))
 }
 
@@ -303,7 +306,10 @@ fn statistics_of(
     wanted: &[&'static Statistic],
     found: &[Stored],
 ) -> Result<Value, Problem> {
-    let (values, unit) = in_one_unit(found)?;
+    let (timed, unit) = in_one_unit(found)?;
+    let unusual = anomaly::extension(&timed);
+    let mut values: Vec<Decimal> = timed.into_iter().map(|timed| timed.value).collect();
+    values.sort();
     let mut components = Vec::new();
     for statistic in wanted {
         let result = if statistic.code == "total-count" {
@@ -348,6 +354,7 @@ fn statistics_of(
     }
     let mut members = vec![
         ("resourceType", Value::from("Observation")),
+        ("extension", Value::Array(unusual.into_iter().collect())),
         ("status", Value::from("final")),
         (
             "code",
@@ -367,6 +374,8 @@ fn statistics_of(
         members.push(("effectivePeriod", Value::object(period)));
     }
     members.push(("component", Value::Array(components)));
+    // An empty array is not allowed in FHIR.
+    members.retain(|(_, value)| value.as_array().is_none_or(|items| !items.is_empty()));
     Ok(Value::object(members))
 }
 

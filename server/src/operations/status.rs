@@ -1,4 +1,4 @@
-//! Whether an added search parameter can be searched by yet.
+//! Whether an added search parameter can be searched by yet; a Subscription's status is in `live/operations.rs`.
 //!
 //! An operation of this server's own.
 
@@ -19,6 +19,9 @@ use crate::search::custom::State;
 /// `no-route` for other types; `not-found`, `deleted`
 pub async fn handle(call: Call) -> Result<Answer, Problem> {
     let key = call.key()?;
+    if key.resource_type.name() == "Subscription" {
+        return crate::live::operations::status(call).await;
+    }
     if key.resource_type.name() != "SearchParameter" {
         let text = "`$status` exists for SearchParameter";
         return Err(Problem::new(ErrorKind::NO_ROUTE, text));

@@ -181,6 +181,9 @@ pub fn check_resource(
         let text = format!("{what}; `{}` is expected here", resource_type.name());
         return Err(Problem::new(ErrorKind::TYPE_MISMATCH, text).at("resourceType"));
     }
+    if resource_type.name() == "Subscription" {
+        crate::live::check(server, resource)?;
+    }
     if server.config.validation == Validation::Off {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 //!
 //! Left out: samples, which are in `sample/`.
 
-use fhir_core::ids::Instant;
+use fhir_core::ids::{Instant, ResourceKey, VersionId};
 
 use crate::api::{SearchPage, SearchQuery, Stored};
 use crate::db::Db;
@@ -102,6 +102,27 @@ impl Store {
                     .text(name);
                 Ok(transaction.db.run(sql)? == 1)
             })
+        })
+        .await
+    }
+
+    /// Whether a message made this version of a resource. A sample is always made by one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn is_made_by_message(
+        &self,
+        key: ResourceKey,
+        version: VersionId,
+    ) -> Result<bool, StoreError> {
+        self.inline(move |reader| {
+            let mut sql = Sql::new("SELECT 1 FROM message_resource WHERE h = ");
+            sql.int(reader.shared.hasher.resource(&key));
+            sql.push(" AND ver = ").int(version.0).push(" LIMIT 1");
+            if reader.db.row(sql)?.is_some() {
+                return Ok(true);
+            }
+            Ok(crate::sample::find(reader.db, &key)?.is_some())
         })
         .await
     }

@@ -9,9 +9,11 @@ use crate::feed_state::{
     ReviewState, UnmappedCode, UnmappedRow,
 };
 use crate::log::key;
+use crate::message::MessageState;
 use crate::read::Reader;
 use crate::sql::Sql;
 use crate::write::feed_state::alias_kind;
+use crate::write::state_number;
 
 /// Rows of one answer at most.
 const ROWS_MAX: usize = 10_000;
@@ -229,6 +231,23 @@ fn review_of(row: &Row) -> Result<Review, StoreError> {
         opened_at: Instant(row.int(7)?),
         closed,
     })
+}
+
+/// Of each feed with messages that wait: when the oldest came, and how many.
+pub(crate) fn waiting(db: &mut Db) -> Result<Vec<(String, Instant, u64)>, StoreError> {
+    let mut sql = Sql::new("SELECT feed, min(received_at), count(*) FROM message WHERE state IN (");
+    // `state > 1` is what the partial index is for.
+    sql.int(state_number(MessageState::Parked))
+        .push(", ")
+        .int(state_number(MessageState::Received))
+        .push(") AND state > 1 GROUP BY feed ORDER BY feed");
+    let rows = db.rows(sql)?;
+    rows.iter()
+        .map(|row| {
+            let count = u64::try_from(row.int(2)?).unwrap_or(0);
+            Ok((row.text(0)?.to_owned(), Instant(row.int(1)?), count))
+        })
+        .collect()
 }
 
 pub(crate) fn losses(

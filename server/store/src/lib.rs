@@ -18,6 +18,7 @@ mod feed_log;
 mod feed_state;
 mod hash;
 mod index;
+mod live;
 mod log;
 mod message;
 mod open;
@@ -50,8 +51,9 @@ pub use feed_state::{
     MessagePlace, NewReview, Owner, Review, ReviewState, UnmappedCode, UnmappedRow,
 };
 pub use index::PreparedIndex;
+pub use live::{LiveAlert, LiveEvent, LiveOp, LivePage, LiveStep, LiveSub};
 pub use message::{Message, MessageFilter, MessageReceipt, MessageRecord, MessageState};
 pub use options::{Clock, StoreOptions, UnitConversion};
-pub use sample::{NarrowSample, SampleFate, SeriesSamples};
+pub use sample::{NarrowSample, SampleFate, SeriesRange, SeriesSamples};
 pub use store::Store;
 pub use text::TextWords;

@@ -405,7 +405,7 @@ pub(crate) fn load_dictionaries(db: &mut Db, shared: &Shared) -> Result<(), Stor
 }
 
 /// Part of a history.
-enum Scope {
+pub(crate) enum Scope {
     Instance(i64),
     /// A type's number, negative for deleted versions.
     Type(i64),
@@ -452,7 +452,7 @@ fn history_condition(out: &mut Sql, scope: &Scope, query: &HistoryQuery, is_old:
     }
 }
 
-fn history_rows(
+pub(crate) fn history_rows(
     scope: &Scope,
     query: &HistoryQuery,
     after: Option<i64>,

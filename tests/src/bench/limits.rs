@@ -77,10 +77,31 @@ pub fn measure(scale: &Scale, folder: &Path) -> io::Result<Limits> {
     })
 }
 
+/// What the store's file takes when a message is nothing but its bytes: CPU microseconds for one, and messages a second.
+/// One row of `bytes` for each message, `group` messages in a transaction with the same durability.
+///
+/// # Errors
+/// When the program does not run.
+pub fn bare_messages(folder: &Path, bytes: u64, group: u64) -> io::Result<(f64, f64)> {
+    /// Transactions measured: a second or two where each waits for the disk.
+    const GROUPS: u64 = 500;
+    let numbers = [GROUPS * group, group, bytes].map(|number| number.to_string());
+    bare_insert_with(&folder.join(format!("bare-{group}.db")), &numbers)
+}
+
 /// Runs the store's example that inserts bodies into one table and prints `inserts N seconds S cpu C`.
 fn bare_insert(folder: &Path) -> io::Result<(f64, f64)> {
+    bare_insert_with(&folder.join("bare.db"), &[])
+}
+
+fn bare_insert_with(file: &Path, numbers: &[String]) -> io::Result<(f64, f64)> {
+    // A file of an earlier run has its table already.
+    if file.exists() {
+        std::fs::remove_file(file)?;
+    }
     let output = Command::new(built_program("examples/bare_insert")?)
-        .arg(folder.join("bare.db"))
+        .arg(file)
+        .args(numbers)
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words: Vec<f64> = text

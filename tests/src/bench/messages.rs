@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fhir_core::json::Value;
 
-use super::limits::Limits;
+use super::limits::bare_messages;
 use super::{Report, Scale, start_stoker};
 use crate::http_client::Client;
 use crate::load::{self, Amount, Exchanged, Measured};
@@ -75,12 +75,7 @@ const TESTS: [(&str, &str, &str, &str); OBX] = [
 ///
 /// # Errors
 /// When the server does not start or a connection breaks.
-pub fn measure(
-    scale: &Scale,
-    folder: &Path,
-    limits: &Limits,
-    report: &mut Report,
-) -> io::Result<()> {
+pub fn measure(scale: &Scale, folder: &Path, report: &mut Report) -> io::Result<()> {
     let (mut process, http) = start_stoker(&folder.join("messages.db"), &[])?;
     let mllp = mllp_address(&mut process)?;
     let mut bed = Bed {
@@ -94,15 +89,23 @@ pub fn measure(
     let resources_before = bed.resources()?;
     let messages_before = bed.sent;
     let one = bed.run(1, 20_000, scale.longest, None)?;
+    let before = bed.groups()?;
     let many = bed.run(16, 40_000, scale.longest, None)?;
+    let after = bed.groups()?;
+    let group = (after.0 - before.0) / (after.1 - before.1).max(1.0);
+    let body_bytes = bed.body_bytes()?;
     let made = bed.resources()? - resources_before;
     let each = made as f64 / (bed.sent - messages_before).max(1) as f64;
     let half = bed.run(16, 40_000, scale.longest, Some(many.rate() / 2.0))?;
-    let limit = Some((limits.insert.0 * each, "bare insert of its resources"));
+    // The same bytes, one row for each message, with the same durability and in groups of the same size.
+    let bytes = (mean_bytes() as f64 + each * body_bytes) as u64;
+    let bare_one = bare_messages(folder, bytes, 1)?;
+    let bare_many = bare_messages(folder, bytes, (group.round() as u64).max(1))?;
+    let limit = Some((bare_many.0, "bare insert of its bytes"));
     report.add(
         "HL7 v2 message acknowledged, 1 connection",
         &one,
-        limit,
+        Some((bare_one.0, "bare insert of its bytes")),
         None,
     );
     report.add(
@@ -117,6 +120,11 @@ pub fn measure(
         each * many.rate(),
         mean_bytes(),
         bed.process.resident_bytes() as f64 / 1e6
+    ));
+    report.note(format!(
+        "HL7 v2: {bytes} bytes a message with its resources; the bare store takes {:.0} such messages a second one by one, \
+         {:.0} in groups of {group:.1}, which is what 16 connections led to",
+        bare_one.1, bare_many.1
     ));
     bed.check(report)?;
     bed.process.terminate()?;
@@ -190,6 +198,35 @@ impl Bed {
             "Provenance",
         ];
         types.iter().map(|name| self.count(name)).sum()
+    }
+
+    /// Commits and groups of the store since its start.
+    fn groups(&self) -> io::Result<(f64, f64)> {
+        let text = Client::connect(self.http)?.get("/metrics")?.text();
+        let number = |name: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.split(' ').next() == Some(name));
+            let value = line.and_then(|line| line.split(' ').nth(1)?.parse().ok());
+            value.ok_or_else(|| io::Error::other(format!("no metric {name}")))
+        };
+        Ok((
+            number("stoker_store_commits_total")?,
+            number("stoker_store_transactions_total")?,
+        ))
+    }
+
+    /// Mean size of what a result makes most, as JSON.
+    fn body_bytes(&self) -> io::Result<f64> {
+        let response = Client::connect(self.http)?.get("/fhir/Observation?_count=50")?;
+        let bundle = Value::parse(&response.body).map_err(|e| io::Error::other(e.to_string()))?;
+        let entries = bundle
+            .get("entry")
+            .and_then(Value::as_array)
+            .unwrap_or_default();
+        let sizes = entries.iter().filter_map(|entry| entry.get("resource"));
+        let sizes: Vec<usize> = sizes.map(|resource| resource.to_bytes().len()).collect();
+        Ok(sizes.iter().sum::<usize>() as f64 / sizes.len().max(1) as f64)
     }
 
     /// What was acknowledged must be found.

@@ -1,6 +1,7 @@
 //! The parts of the benchmark, one file each, and the table they print.
 
 pub mod creates;
+pub mod devices;
 pub mod import;
 pub mod limits;
 pub mod messages;

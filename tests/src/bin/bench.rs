@@ -1,6 +1,6 @@
 //! The benchmark: Stoker beside the limits of the same machine, in one run, CPU seconds of server and load apart.
 //!
-//! `--only messages` measures HL7 v2 alone. `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
+//! `--only messages` measures HL7 v2 alone, `--only devices` device data alone. `cargo xtask bench` builds everything in release and runs this. `--observations N` (default 300000) and
 //! `--quick` (20000) set the size. It aims at loopback and stops by itself.
 //! `--folder PATH` keeps the database there, and takes the one of an earlier run instead of importing again;
 //! `--only reads,searches,creates` measures a part, `--searches TEXT` the searches whose name has it.
@@ -37,7 +37,10 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&folder)?;
     let mut report = Report::default();
     let limits = bench::limits::measure(&scale, &folder)?;
-    if !folder.join("stoker.db").exists() {
+    let needs_observations = ["import", "reads", "searches", "creates"]
+        .into_iter()
+        .any(wants);
+    if needs_observations && !folder.join("stoker.db").exists() {
         bench::import::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("reads") {
@@ -51,7 +54,14 @@ fn main() -> std::io::Result<()> {
         bench::creates::measure(&scale, &folder, &limits, &mut report)?;
     }
     if wants("messages") {
-        bench::messages::measure(&scale, &folder, &limits, &mut report)?;
+        bench::messages::measure(&scale, &folder, &mut report)?;
+    }
+    // Only when asked for: it brings millions of samples of its own.
+    if only
+        .as_ref()
+        .is_some_and(|list| list.split(',').any(|part| part == "devices"))
+    {
+        bench::devices::measure(&scale, &folder, is_quick, &mut report)?;
     }
     report.print(&limits, &scale);
     Ok(())

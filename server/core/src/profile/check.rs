@@ -311,7 +311,14 @@ impl<'a> Walk<'a> {
     }
 
     fn binding(&mut self, binding: &BindingRule, element: Element<'a>, place: &Place<'_>) {
-        if self.catalogue.member_of(element.value, &binding.value_set) != Some(false) {
+        // Only what has a code can be bound (eld-11); of a choice the other types are not meant.
+        let is_without_code = matches!(
+            element.type_path,
+            "SampledData" | "Period" | "Range" | "Ratio" | "Attachment"
+        );
+        if is_without_code
+            || self.catalogue.member_of(element.value, &binding.value_set) != Some(false)
+        {
             return;
         }
         let text = format!("no code is from the value set {}", binding.value_set);

@@ -6,6 +6,7 @@
 //! Left out: samples in `_has` and chains that end at Observation, in histories of a type, and in orders other than by
 //! date or time of storage.
 
+mod ranges;
 mod read;
 mod search;
 mod write;
@@ -20,7 +21,8 @@ use fhir_core::sample::{SampleValue, Shown, Template, VERSION, id_text};
 use crate::api::Stored;
 use crate::error::StoreError;
 
-pub(crate) use read::find;
+pub use ranges::SeriesRange;
+pub(crate) use read::{COLUMNS, find, sample};
 pub(crate) use search::extract;
 pub(crate) use write::{PreparedSeries, SampleWriter};
 
@@ -78,12 +80,12 @@ pub(crate) fn place_of(key: &ResourceKey) -> Option<(&str, i64)> {
     fhir_core::sample::parse_id(key.id.as_str())
 }
 
-fn damaged() -> StoreError {
+pub(crate) fn damaged() -> StoreError {
     StoreError::Internal("a row of a series cannot be read".into())
 }
 
 /// The Observation of a sample.
-fn stored(
+pub(crate) fn stored(
     channel: &str,
     template: &Template,
     sample: NarrowSample,

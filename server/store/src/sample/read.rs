@@ -10,10 +10,10 @@ use crate::error::StoreError;
 use crate::sql::Sql;
 
 /// The columns of a sample, read by [`sample`].
-pub(super) const COLUMNS: &str = "s.at, s.value, s.shown, b.at";
+pub(crate) const COLUMNS: &str = "s.at, s.value, s.shown, b.at";
 
 /// A sample and the time it was stored.
-pub(super) fn sample(row: &Row) -> Result<(NarrowSample, Instant), StoreError> {
+pub(crate) fn sample(row: &Row) -> Result<(NarrowSample, Instant), StoreError> {
     let sample = NarrowSample {
         at_us: row.int(0)?,
         value: SampleValue::unpack(row.int(1)?),

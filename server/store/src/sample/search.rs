@@ -41,16 +41,16 @@ const CHUNK: usize = 2_000;
 const CURSOR_TAG: u8 = 2;
 
 /// A series that may have matches.
-struct Series {
+pub(super) struct Series {
     channel: i64,
-    channel_name: String,
+    pub(super) channel_name: String,
     id: i64,
-    template: Template,
+    pub(super) template: Template,
     /// Instants from here, to before there.
     low: i64,
     high: i64,
     /// Whether each sample must be judged.
-    is_open: bool,
+    pub(super) is_open: bool,
 }
 
 /// A sample found: the order's key first, then its channel.
@@ -325,7 +325,7 @@ impl Reader<'_> {
     }
 
     /// The series that may have matches.
-    fn series_of(&mut self, predicate: &Predicate) -> Result<Vec<Series>, StoreError> {
+    pub(super) fn series_of(&mut self, predicate: &Predicate) -> Result<Vec<Series>, StoreError> {
         let Some(core) = observation().and_then(|t| self.shared.catalog.core(t)) else {
             return Ok(Vec::new());
         };
@@ -590,7 +590,7 @@ fn wide_comes_first(order: Order, wide: Option<i64>, narrow: i64) -> bool {
     }
 }
 
-fn bounds(sql: &mut Sql, series: &Series) {
+pub(super) fn bounds(sql: &mut Sql, series: &Series) {
     sql.push("s.channel = ").int(series.channel);
     sql.push(" AND s.series = ").int(series.id);
     if series.low > i64::MIN {

@@ -56,6 +56,9 @@ pub(crate) struct SampleWriter {
     marked: HashSet<String>,
     last_batch: Option<i64>,
     rows: Vec<[i64; 6]>,
+    /// Whether the spans of samples are kept for subscribers and alerts.
+    pub(crate) wants_spans: bool,
+    spans: Vec<[i64; 4]>,
 }
 
 struct SampleTable;
@@ -67,6 +70,10 @@ impl insert::Into for SampleTable {
 impl SampleWriter {
     /// Writes what was gathered.
     pub(crate) fn flush(&mut self, db: &mut Db) -> Result<(), StoreError> {
+        let spans = std::mem::take(&mut self.spans);
+        if !spans.is_empty() {
+            crate::live::insert_spans(db, &spans)?;
+        }
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
             return Ok(());
@@ -128,16 +135,17 @@ impl SampleWriter {
             HashMap::new()
         };
         let mut last_at = channel.last_at;
+        let mut span: Option<(i64, i64)> = None;
         let mut fates = Vec::with_capacity(series.samples.len());
         for sample in &series.samples {
             let fate = match (known.get(&sample.at_us), wide.get(&sample.at_us)) {
                 (_, Some(fate)) => match fate {
                     Wide::Deleted => SampleFate::Deleted,
-                    Wide::Live(Some(value)) if value.is_equal(sample.value) => SampleFate::Same,
+                    Wide::Live(Some(value)) if *value == sample.value => SampleFate::Same,
                     Wide::Live(_) => SampleFate::Other,
                 },
                 (Some((other, value)), None) => {
-                    if *other == number && value.is_equal(sample.value) {
+                    if *other == number && *value == sample.value {
                         SampleFate::Same
                     } else {
                         SampleFate::Other
@@ -154,6 +162,8 @@ impl SampleWriter {
                 None => *batch.insert(self.batch(db, at, message)?),
             };
             last_at = last_at.max(sample.at_us);
+            let (first, last) = span.unwrap_or((sample.at_us, sample.at_us));
+            span = Some((first.min(sample.at_us), last.max(sample.at_us)));
             self.rows.push([
                 channel.id,
                 sample.at_us,
@@ -165,6 +175,9 @@ impl SampleWriter {
         }
         if let Some(channel) = self.channels.get_mut(&series.channel) {
             channel.last_at = last_at;
+        }
+        if let Some((first, last)) = span.filter(|_| self.wants_spans) {
+            self.spans.push([at.0, channel.id, first, last]);
         }
         Ok(fates)
     }
@@ -268,6 +281,11 @@ impl SampleWriter {
             }
         }
         Ok(())
+    }
+
+    /// Whether this group wrote an Observation whose id a sample can have.
+    pub(crate) fn has_marked(&self) -> bool {
+        !self.marked.is_empty()
     }
 
     /// Takes a sample out of the table.

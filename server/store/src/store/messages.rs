@@ -165,6 +165,11 @@ impl Store {
             .await
     }
 
+    /// Of each feed with messages that wait: when the oldest came, and how many.
+    pub async fn waiting(&self) -> Result<Vec<(String, Instant, u64)>, StoreError> {
+        self.on_reader(|reader| feed_log::waiting(reader.db)).await
+    }
+
     /// The loss ledger, most frequent first.
     pub async fn losses(
         &self,

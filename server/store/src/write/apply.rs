@@ -127,6 +127,10 @@ impl Transaction<'_> {
             self.write_audit(record, version, at)?;
         }
         let message = receipt.as_ref().map(|receipt| receipt.id);
+        if !commit.samples.is_empty() && self.samples.has_marked() {
+            // An Observation of this group may have the id of one of the samples; it is looked for in the table.
+            self.flush()?;
+        }
         let samples = self
             .samples
             .write(self.db, self.shared, &commit.samples, at, message)?;

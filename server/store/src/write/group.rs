@@ -102,11 +102,15 @@ impl Group<'_> {
         sql.text(counter::RID)
             .push(", ")
             .text(counter::UPDATED)
+            .push(", ")
+            .text(crate::live::SPANS_WANTED)
             .push(")");
         let (mut rid, mut updated) = (0, 0);
+        let mut samples = crate::sample::SampleWriter::default();
         for row in self.db.rows(sql)? {
             match row.text(0)? {
                 counter::RID => rid = row.int(1)?,
+                crate::live::SPANS_WANTED => samples.wants_spans = row.int(1)? != 0,
                 _ => updated = row.int(1)?,
             }
         }
@@ -124,7 +128,7 @@ impl Group<'_> {
             plain: Vec::new(),
             audit: Vec::new(),
             last_audit: None,
-            samples: Default::default(),
+            samples,
         };
         let value = work(&mut transaction)?;
         transaction.flush()?;

@@ -1,9 +1,11 @@
 //! A commit as the writer gets it: everything that can be worked out beforehand is.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 use fhir_core::ids::ResourceKey;
 use sha2::{Digest, Sha256};
+use zstd::bulk::Compressor;
 
 use crate::api::{Action, Change, Commit, ExpectVersion, Expectation};
 use crate::audit::AuditRecord;
@@ -46,8 +48,25 @@ pub(crate) struct PreparedCommit {
     pub(crate) samples: Vec<PreparedSeries>,
 }
 
-/// Level for raw messages: they are kept for years and read rarely.
-const MESSAGE_LEVEL: i32 = 9;
+/// Level for raw messages: higher ones cost many times the time for some percent of a message of two kilobytes.
+const MESSAGE_LEVEL: i32 = 3;
+/// Largest message packed with a thread's own context, bytes: its tables grow with what it has packed.
+const CONTEXT_BYTES_MAX: usize = 256 << 10;
+
+thread_local! {
+    /// A context for each message would cost more than its packing.
+    static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn pack(raw: &[u8]) -> std::io::Result<Vec<u8>> {
+    if raw.len() > CONTEXT_BYTES_MAX {
+        return zstd::bulk::compress(raw, MESSAGE_LEVEL);
+    }
+    PACKER.with_borrow_mut(|packer| match packer {
+        Some(packer) => packer.compress(raw),
+        None => packer.insert(Compressor::new(MESSAGE_LEVEL)?).compress(raw),
+    })
+}
 
 impl PreparedCommit {
     /// Packs bodies and hashes the message, on the caller's thread.
@@ -104,8 +123,8 @@ fn prepared(shared: &Shared, change: Change) -> PreparedChange {
 
 fn prepared_message(mut record: MessageRecord) -> Result<PreparedMessage, StoreError> {
     let hash = Sha256::digest(&record.raw).into();
-    let packed = zstd::bulk::compress(&record.raw, MESSAGE_LEVEL)
-        .map_err(|_| StoreError::Internal("a message cannot be packed".into()))?;
+    let packed =
+        pack(&record.raw).map_err(|_| StoreError::Internal("a message cannot be packed".into()))?;
     // PostgreSQL's texts cannot hold NUL; both engines store its picture instead. The raw bytes keep it.
     for text in [
         &mut record.sender,

@@ -10,7 +10,7 @@ mod message;
 mod rows;
 mod terms;
 
-pub(crate) use apply::counter;
+pub(crate) use apply::{counter, set_meta};
 pub(crate) use group::Group;
 pub(crate) use job::PreparedCommit;
 pub(crate) use message::{state_number, state_of};
