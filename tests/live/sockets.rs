@@ -72,7 +72,7 @@ fn plain_r4_pings() {
         .request("DELETE", "/fhir/Subscription/s", &[], b"")
         .unwrap();
     assert!(gone.status < 300);
-    let Message::Close(_, why) = client.next().unwrap() else {
+    let Message::Close(_, why) = client.message().unwrap() else {
         panic!("a close was expected");
     };
     assert!(why.contains("deleted"), "{why}");
@@ -124,7 +124,7 @@ fn a_client_that_takes_nothing_is_closed_and_misses_nothing() {
     }
     let mut last = 0;
     let why = loop {
-        match idle.next() {
+        match idle.message() {
             Ok(Message::Text(text)) => {
                 for (number, _) in events_of(&json(text.as_bytes())) {
                     assert_eq!(number, last + 1);

@@ -91,7 +91,7 @@ impl WebSocket {
     ///
     /// # Errors
     /// When the connection breaks or nothing comes for long.
-    pub fn next(&mut self) -> io::Result<Message> {
+    pub fn message(&mut self) -> io::Result<Message> {
         loop {
             let mut head = [0; 2];
             self.reader.read_exact(&mut head)?;
@@ -131,9 +131,9 @@ impl WebSocket {
     /// The next text.
     ///
     /// # Errors
-    /// As [`Self::next`]; also when the connection is closed, with the reason.
+    /// As [`Self::message`]; also when the connection is closed, with the reason.
     pub fn text(&mut self) -> io::Result<String> {
-        match self.next()? {
+        match self.message()? {
             Message::Text(text) => Ok(text),
             Message::Close(code, reason) => Err(io::Error::other(format!("{code} {reason}"))),
         }
