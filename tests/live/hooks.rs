@@ -108,16 +108,14 @@ fn topics_tell_of_creates_updates_and_deletes() {
         assert_eq!(methods, ["POST", "PUT", "DELETE"]);
 
         // A posted topic: only the step to finished.
-        let topic = format!(
-            r#"{{"resourceType":"Basic","id":"t","code":{{"coding":[{{"system":"http://hl7.org/fhir/fhir-types","code":"SubscriptionTopic"}}]}},"extension":[
-            {{"url":"http://hl7.org/fhir/5.0/StructureDefinition/extension-SubscriptionTopic.url","valueUri":"http://example.org/finished"}},
-            {{"url":"http://hl7.org/fhir/4.3/StructureDefinition/extension-SubscriptionTopic.resourceTrigger","extension":[
-            {{"url":"resource","valueUri":"http://hl7.org/fhir/StructureDefinition/Encounter"}},
-            {{"url":"supportedInteraction","valueCode":"create"}},{{"url":"supportedInteraction","valueCode":"update"}},
-            {{"url":"queryCriteria","extension":[{{"url":"previous","valueString":"status:not=finished"}},{{"url":"resultForCreate","valueCode":"test-passes"}},
-            {{"url":"current","valueString":"status=finished"}},{{"url":"requireBoth","valueBoolean":true}}]}}]}}]}}"#
-        );
-        ground.stored("Basic/t", &topic);
+        let topic = r#"{"resourceType":"Basic","id":"t","code":{"coding":[{"system":"http://hl7.org/fhir/fhir-types","code":"SubscriptionTopic"}]},"extension":[
+            {"url":"http://hl7.org/fhir/5.0/StructureDefinition/extension-SubscriptionTopic.url","valueUri":"http://example.org/finished"},
+            {"url":"http://hl7.org/fhir/4.3/StructureDefinition/extension-SubscriptionTopic.resourceTrigger","extension":[
+            {"url":"resource","valueUri":"http://hl7.org/fhir/StructureDefinition/Encounter"},
+            {"url":"supportedInteraction","valueCode":"create"},{"url":"supportedInteraction","valueCode":"update"},
+            {"url":"queryCriteria","extension":[{"url":"previous","valueString":"status:not=finished"},{"url":"resultForCreate","valueCode":"test-passes"},
+            {"url":"current","valueString":"status=finished"},{"url":"requireBoth","valueBoolean":true}]}]}]}"#;
+        ground.stored("Basic/t", topic);
         let other = Receiver::start().unwrap();
         let body = subscription(
             "finished",

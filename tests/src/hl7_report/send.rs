@@ -139,7 +139,7 @@ impl Senders {
             if start.elapsed() > FILE_LIMIT {
                 return Err(io::Error::other("a file was not taken in time"));
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::park_timeout(LOOK_EVERY);
         }
     }
 }
