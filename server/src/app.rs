@@ -70,6 +70,8 @@ pub struct Server {
     pub runtime: tokio::runtime::Handle,
     /// Held by a write that lost against another one and tries again, so that it cannot lose for ever.
     pub retry_lane: Mutex<()>,
+    /// Who makes references holds a share, who deletes holds it alone, while references must lead somewhere.
+    pub references: Arc<tokio::sync::RwLock<()>>,
     /// What all feeds share about messages.
     pub messages: crate::messages::Shared,
     /// Search parameters added to the official ones.
@@ -165,6 +167,7 @@ impl Server {
             signer: Signer::new(store.secret()),
             feeds: Feeds::default(),
             retry_lane: Mutex::new(()),
+            references: Arc::default(),
             devices: ingest::directory::DirectoryCache::default(),
             sources: OnceLock::new(),
             messages: crate::messages::Shared::default(),

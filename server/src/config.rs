@@ -90,6 +90,9 @@ pub struct Settings {
     /// What happens to a resource that breaks a profile it claims
     #[arg(long, env = "STOKER_PROFILES")]
     pub profiles: Option<Mode>,
+    /// Whether resources written over REST may refer only to resources that are here
+    #[arg(long, env = "STOKER_REFERENCES")]
+    pub references: Option<References>,
     /// Another mode for a type or profile: `TYPE=MODE` or `PROFILE_URL=MODE`; a profile named so is checked on every
     /// resource of its type
     #[arg(
@@ -196,6 +199,8 @@ pub struct Config {
     pub invariants: Mode,
     /// See [`Settings::profiles`].
     pub profiles: Mode,
+    /// See [`Settings::references`].
+    pub references: References,
     /// See [`Settings::validation_rules`].
     pub validation_rules: Vec<String>,
     /// See [`Settings::packages`].
@@ -259,6 +264,7 @@ impl Default for Config {
             validation: Validation::Reject,
             invariants: Mode::Reject,
             profiles: Mode::Warn,
+            references: References::Off,
             validation_rules: Vec::new(),
             packages: Vec::new(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -379,6 +385,16 @@ pub enum Mode {
     Off,
 }
 
+/// Whether references must lead to resources that are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum References {
+    /// Over REST a resource refers only to what is here, and what is referred to is not deleted.
+    Strict,
+    /// They may lead anywhere.
+    Off,
+}
+
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -462,6 +478,10 @@ impl Config {
                 .or(file.invariants)
                 .unwrap_or(default.invariants),
             profiles: given.profiles.or(file.profiles).unwrap_or(default.profiles),
+            references: given
+                .references
+                .or(file.references)
+                .unwrap_or(default.references),
             validation_rules: given
                 .validation_rules
                 .or(file.validation_rules)
@@ -796,11 +816,11 @@ mod tests {
                 authorities: [("HILL".to_owned(), "urn:x:hill".to_owned())].into(),
                 ..FeedSettings::default()
             }],
-            database: "postgres://me:secret@db/stoker".to_owned(),
+            database: "postgres://me:pa55word@db/stoker".to_owned(),
             ..Config::default()
         };
         let text = config.to_toml();
-        assert!(!text.contains("secret") && !text.contains("0123456789abcdef"));
+        assert!(!text.contains("pa55word") && !text.contains("0123456789abcdef"));
         assert_eq!(parse_file(&text).unwrap().feed, config.feed);
         assert_eq!(
             parse_file(&text).unwrap().database.as_deref(),

@@ -26,8 +26,8 @@ use crate::live::operations as live;
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::operations::{
-    bulk_import, convert, everything, explain, export, hourly, lastn, lineage, match_, meta, stats, status,
-    terminology, translate, validate, value_set,
+    bulk_import, convert, everything, explain, export, hourly, lastn, lineage, match_, meta, stats,
+    status, terminology, translate, validate, value_set,
 };
 
 /// Longest request id taken over from a client, in characters.

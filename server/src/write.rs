@@ -4,6 +4,7 @@
 //! snapshot still holds. If it does not, the caller plans anew, a bounded number of times.
 
 mod prepare;
+mod references;
 pub mod validation;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::interaction::Interaction;
 use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
+use references::Held;
 
 /// Plans made for one request at most. Each lost attempt means that another write succeeded, and from the second on the
 /// request holds the retry lane, so more are needed only when other servers share the database.
@@ -276,6 +278,7 @@ async fn carry_out(
     for draft in &plan.drafts {
         access.permit(act(draft.interaction), draft.key.resource_type)?;
     }
+    let held = references::check(server, access, &plan).await?;
     let mut currents = Vec::with_capacity(plan.drafts.len());
     for draft in &plan.drafts {
         let current = match &draft.need {
@@ -315,7 +318,7 @@ async fn carry_out(
         message: plan.message,
         samples,
     };
-    commit(server, prepared, commit_parts, page).await
+    commit(server, prepared, commit_parts, page, held).await
 }
 
 /// A problem of a draft, with the Bundle entry that it came from.
@@ -390,6 +393,7 @@ async fn commit(
     prepared: Vec<Prepared>,
     mut commit: Commit,
     page: Option<EhrPage>,
+    held: Option<Held>,
 ) -> Result<Done, Failure> {
     let mut written = Vec::with_capacity(prepared.len());
     // For every change, where it stands in `written`.
@@ -418,9 +422,11 @@ async fn commit(
     let task = tokio::spawn(async move {
         let store = &task_server.store;
         let done = match page {
-            Some(page) => store.commit_page(commit, page).await?,
-            None => store.commit(commit).await?,
+            Some(page) => store.commit_page(commit, page).await,
+            None => store.commit(commit).await,
         };
+        drop(held);
+        let done = done?;
         let Committed {
             results,
             message,

@@ -13,6 +13,7 @@ mod hl7_scenarios;
 mod message_state;
 mod messages;
 mod read_back;
+mod references;
 mod rest;
 mod rest_more;
 mod search_more;

@@ -74,6 +74,10 @@ error_table! {
     MULTIPLE_MATCHES = "multiple-matches", "multiple-matches", 412;
     /// Two writers met on one resource and retries ran out.
     WRITE_CONFLICT = "write-conflict", "transient", 409;
+    /// A reference leads to no resource of this server, which is set to have none of those.
+    REFERENCE_MISSING = "reference-missing", "not-found", 422;
+    /// Other resources refer to what would be deleted.
+    RESOURCE_IN_USE = "resource-in-use", "conflict", 409;
     /// Two entries of one transaction name the same resource.
     DUPLICATE_ENTRY = "duplicate-entry", "duplicate", 400;
     /// A search parameter the type does not have.

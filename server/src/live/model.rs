@@ -422,7 +422,7 @@ mod tests {
             let channel = format!(r#"{{"type":"rest-hook","endpoint":"{endpoint}"}}"#);
             check("Patient", &channel, "Subscription.channel.endpoint");
         }
-        for line in ["x", "a b: c", "Host: x", "X: \\u000a"] {
+        for line in ["x", "a b: c", "Host: x", "X: a\\u000ab"] {
             let channel = format!(
                 r#"{{"type":"rest-hook","endpoint":"https://example.org","header":["{line}"]}}"#
             );

@@ -59,7 +59,7 @@ fn run(server: &TestServer) {
     let text = examples();
     let documents: Vec<Document> = text
         .lines()
-        .map(|line| Document::parse(line.as_bytes()).unwrap())
+        .map(|line| Document::parse(at_rest(line).as_bytes()).unwrap())
         .collect();
     for document in &documents {
         store(&mut client, document, &mut faults, &mut counts);
@@ -78,6 +78,15 @@ fn run(server: &TestServer) {
         counts.resources >= 700 && counts.queries > 5_000,
         "{counts:?}"
     );
+}
+
+/// A requested Subscription is acted on by the server, which then says so in it; turned off it stays as it is.
+fn at_rest(line: &str) -> String {
+    if line.contains(r#""resourceType":"Subscription""#) {
+        line.replace(r#""status":"requested""#, r#""status":"off""#)
+    } else {
+        line.to_owned()
+    }
 }
 
 fn examples() -> String {

@@ -364,7 +364,9 @@ impl Run {
             token.granted.may_search("Patient", None) && token.granted.may_read("Patient")
         });
         let Some(search) = search else {
-            return Err(EhrError::Withheld("Patient: no granted scope covers it".to_owned()));
+            return Err(EhrError::Withheld(
+                "Patient: no granted scope covers it".to_owned(),
+            ));
         };
         let Some(id) = self.patient_by(identifier).await? else {
             return Ok(None);
