@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use fhir_core::json::Value;
+use system_tests::postgres::Postgres;
+use system_tests::server::TestServer;
 
-use super::{Ground, json, resources, text};
+use super::{Client, Ground, json, resources, text};
 
 fn patient(identifier: &str) -> String {
     format!(
@@ -52,7 +54,14 @@ fn deleted_resource_answers_410_and_keeps_its_history() {
 /// Spec: <https://hl7.org/fhir/R4/http.html#ccreate>
 #[test]
 fn many_clients_with_one_condition_make_one_resource() {
-    let ground = Ground::start();
+    one_resource_for_one_condition(&Ground::start().server);
+    if let Some(postgres) = Postgres::start().unwrap() {
+        one_resource_for_one_condition(&TestServer::start_on(&postgres.url, &[]).unwrap());
+    }
+}
+
+fn one_resource_for_one_condition(server: &TestServer) {
+    let client = || Client::connect(server.doors.http).unwrap();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..64)
             .map(|_| {
@@ -62,8 +71,7 @@ fn many_clients_with_one_condition_make_one_resource() {
                         ("if-none-exist", "identifier=urn:oid:2.999.8.1|rest-race"),
                     ];
                     let body = patient("rest-race");
-                    ground
-                        .client()
+                    client()
                         .request("POST", "/fhir/Patient", &headers, body.as_bytes())
                         .unwrap()
                         .status
@@ -81,8 +89,7 @@ fn many_clients_with_one_condition_make_one_resource() {
         statuses.iter().all(|s| matches!(s, 200 | 201)),
         "{statuses:?}"
     );
-    let found = ground
-        .client()
+    let found = client()
         .get("/fhir/Patient?identifier=urn:oid:2.999.8.1%7Crest-race")
         .unwrap();
     assert_eq!(resources(&found).len(), 1);
