@@ -27,7 +27,7 @@ age_seconds_max = 3600
 text = "Heart rate above 150 /min"
 "#;
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(now.unwrap().as_micros()).unwrap()
 }

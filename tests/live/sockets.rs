@@ -1,11 +1,15 @@
 //! Websockets: many subscribers, each told of every change.
 
+use fhir_core::ids::Instant;
 use system_tests::ws_client::{Message, WebSocket};
 
+use super::alerts::now;
 use super::{Ground, events_of, json, on_both, patient, socket, status_of, subscription, text};
 
 /// Subscribers of the test; the benchmark has a thousand.
 const SUBSCRIBERS: usize = 200;
+/// How long a subscription lives that is seen to end, in microseconds: long enough to become active.
+const LIFE_US: i64 = 2_000_000;
 /// Changes they are told of.
 const CHANGES: i64 = 25;
 
@@ -143,4 +147,18 @@ fn a_client_that_takes_nothing_is_closed_and_misses_nothing() {
     let missed = events_of(&ground.get(&path));
     let numbers: Vec<i64> = missed.iter().map(|(n, _)| *n).collect();
     assert_eq!(numbers, (last + 1..=count).collect::<Vec<i64>>());
+}
+
+/// Spec: <https://hl7.org/fhir/R4/subscription-definitions.html#Subscription.end>
+/// Verifies: SRS-340
+#[test]
+fn a_socket_is_turned_off_when_its_end_has_passed() {
+    on_both("", |ground| {
+        let end = Instant(now() + LIFE_US).to_fhir();
+        let body = subscription("e", "Patient", &socket("id-only"));
+        let body = body.replacen('{', &format!(r#"{{"end":"{end}","#), 1);
+        ground.stored("Subscription/e", &body);
+        let off = ground.until_status("e", "off");
+        assert_eq!(text(&off, &["error"]), "its end has passed");
+    });
 }

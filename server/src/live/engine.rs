@@ -489,9 +489,7 @@ impl Engine {
             row
         });
         // The old task ends before the new one begins, and what it told counts.
-        if let Some(old) = self.subs.remove(&id) {
-            drop(old);
-        }
+        self.subs.remove(&id);
         if let Some(told) = server.live.lock_told().get(&row.no) {
             row.delivered = row.delivered.max(*told);
         }
@@ -580,7 +578,7 @@ impl Engine {
     async fn keep_house(&mut self, server: &Arc<Server>) -> Result<(), Problem> {
         let now = (server.clock)();
         for sub in self.subs.values() {
-            if sub.spec.end.is_some_and(|end| end <= now) && sub.worker.is_some() {
+            if sub.spec.end.is_some_and(|end| end <= now) {
                 let why = Next::Off("its end has passed".to_owned());
                 spawn_move(server, sub.key.clone(), sub.version, why);
             }
