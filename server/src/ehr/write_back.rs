@@ -172,64 +172,32 @@ async fn send(
     let sent = run.send(letter).await;
     runner::remember(entry, &run);
     let tenant = entry.tenant.name.as_str();
-    match sent {
+    let (state, why, problem) = match sent {
         Ok(Sent::Written(id)) => {
             let mut more = vec![("leftOut", texts(&letter.left_out))];
             more.extend(id.map(|id| ("source", Value::from(id))));
             let value = keep(server, entry, note, "written", &more).await?;
             tracing::info!(tenant, "an Observation was written to an EHR");
-            Ok(json(StatusCode::CREATED, &value))
+            return Ok(json(StatusCode::CREATED, &value));
         }
         Ok(Sent::Refused(why)) => {
-            keep(
-                server,
-                entry,
-                note,
-                "refused",
-                &[("why", why.as_str().into())],
-            )
-            .await?;
             let text = format!("the EHR refused it: {why}");
-            Err(Problem::new(ErrorKind::INVALID_RESOURCE, text))
+            let problem = Problem::new(ErrorKind::INVALID_RESOURCE, text);
+            ("refused", why, problem)
         }
         Ok(Sent::NotSent(why)) => {
-            keep(
-                server,
-                entry,
-                note,
-                "not-sent",
-                &[("why", why.as_str().into())],
-            )
-            .await?;
-            Err(Problem::new(
-                ErrorKind::UNAVAILABLE,
-                format!("not sent: {why}"),
-            ))
+            let problem = Problem::new(ErrorKind::UNAVAILABLE, format!("not sent: {why}"));
+            ("not-sent", why, problem)
         }
         Ok(Sent::Unknown(why)) => {
-            keep(
-                server,
-                entry,
-                note,
-                "unknown",
-                &[("why", why.as_str().into())],
-            )
-            .await?;
             tracing::warn!(tenant, "nobody knows whether an Observation reached an EHR");
-            Err(open_question(&format!("the answer is missing ({why})")))
+            let problem = open_question(&format!("the answer is missing ({why})"));
+            ("unknown", why, problem)
         }
-        Err(error) => {
-            keep(
-                server,
-                entry,
-                note,
-                "not-sent",
-                &[("why", error.to_string().into())],
-            )
-            .await?;
-            Err(unsent(&error))
-        }
-    }
+        Err(error) => ("not-sent", error.to_string(), unsent(&error)),
+    };
+    keep(server, entry, note, state, &[("why", why.into())]).await?;
+    Err(problem)
 }
 
 /// An earlier request may have arrived: look, and never send again by ourselves.
