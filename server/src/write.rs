@@ -28,6 +28,7 @@ use crate::interaction::Interaction;
 use crate::search::custom;
 use prepare::{Prepared, check_preconditions};
 pub use prepare::{check_resource, prepare};
+pub use references::HISTORICAL;
 use references::Held;
 
 /// Plans made for one request at most. Each lost attempt means that another write succeeded, and from the second on the

@@ -16,12 +16,10 @@ use super::known::{self, repoint};
 use super::links;
 use super::plan::Planned;
 use crate::app::{Server, store_problem};
+use crate::write::HISTORICAL;
 
 /// Resources made to refer to the survivor in the merge's own commit; the rest follows in commits of this size.
 pub const REPOINTED_MAX: usize = 500;
-
-/// Types that tell what happened to a record then; they stay as they are.
-pub const HISTORICAL: [&str; 2] = ["AuditEvent", "Provenance"];
 
 /// Carries out one action on the desk.
 ///

@@ -8,11 +8,11 @@ use fhir_core::access::{Access, Channel};
 use fhir_core::ids::ResourceKey;
 use fhir_core::issue::Problem;
 
-use super::actions::{HISTORICAL, REPOINTED_MAX};
+use super::actions::REPOINTED_MAX;
 use super::desk::Desk;
 use super::known::repoint;
 use crate::app::{Server, store_problem};
-use crate::write::{Attempts, Plan};
+use crate::write::{Attempts, HISTORICAL, Plan};
 
 /// Resources looked at in one search for what is left: parties and history stay and are found again.
 const FOUND_MAX: usize = 10 * REPOINTED_MAX;

@@ -19,8 +19,8 @@ use super::{Draft, Plan, Step, placed};
 use crate::app::{Server, store_problem};
 use crate::config::References;
 
-/// Types that tell what happened to a resource then; they may outlive it.
-const HISTORICAL: [&str; 2] = ["AuditEvent", "Provenance"];
+/// Types that tell what happened to a resource then: they stay as they are and may outlive it.
+pub const HISTORICAL: [&str; 2] = ["AuditEvent", "Provenance"];
 /// Referring resources that a refusal names.
 const NAMED_MAX: usize = 3;
 
@@ -117,7 +117,7 @@ async fn is_free(
     put: &HashSet<&ResourceKey>,
     gone: &HashSet<&ResourceKey>,
 ) -> Result<(), Problem> {
-    // What the plan itself changes or deletes counts as the plan leaves it.
+    // What tells of the past may outlive it; what the plan itself changes or deletes counts as the plan leaves it.
     let limit = put.len() + gone.len() + NAMED_MAX;
     let found = server.store.referrers(key, &HISTORICAL, limit).await;
     let found = found.map_err(|e| store_problem(&e))?;
@@ -131,7 +131,7 @@ async fn is_free(
         return Ok(());
     }
     let text = format!(
-        "other resources refer to it (setting `references`), first {}; change or delete those first, or in the same \
+        "other resources refer to it (setting `references`), {} among them; change or delete those first, or in the same \
          transaction",
         names.join(", ")
     );
