@@ -68,7 +68,7 @@ pub enum MapError {
     },
     /// Nothing in the message says whose or which record it is, so storing it would be a guess.
     #[error(
-        "rule `{rule}`: no usable identifier at {place}; a feed whose sender leaves the authority out needs a default one"
+        "rule `{rule}`: no usable identifier for {place}: the segment that names it is missing or gives none, or the sender leaves the authority out and the feed has no default one"
     )]
     NoIdentity {
         /// Rule that could not name its resource.
