@@ -141,20 +141,21 @@ impl Drop for Process {
 
 /// CPU seconds of a process by id, or of `self`.
 pub fn cpu_seconds(pid: &str) -> f64 {
+    seconds_at(pid, 11)
+}
+
+/// CPU seconds of all children of this process that have ended.
+pub fn children_cpu_seconds() -> f64 {
+    seconds_at("self", 13)
+}
+
+/// User and system time, which stand side by side behind the name of the program.
+fn seconds_at(pid: &str, place: usize) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |i: usize| {
-        fields
-            .get(i)
-            .and_then(|t| t.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
-    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+    let fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+    let ticks = fields.skip(place).take(2);
+    let ticks: f64 = ticks.filter_map(|text| text.parse::<f64>().ok()).sum();
+    ticks / TICKS_PER_SECOND
 }
 
 /// A program built beside the running one, such as `stoker` in the same target directory.

@@ -7,9 +7,13 @@ use std::time::Instant;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
+#[path = "shared/cpu.rs"]
+mod cpu;
 #[path = "../../../tests/src/synthetic.rs"]
 #[allow(dead_code)]
 mod synthetic;
+
+use cpu::cpu_seconds;
 
 diesel::table! {
     bare (rid) {
@@ -61,19 +65,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cpu_seconds() - cpu_before
     );
     Ok(())
-}
-
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .filter_map(|f| f.parse().ok())
-        .collect();
-    // The state letter in front is no number, so user and system time stand at 10 and 11.
-    fields
-        .get(10..12)
-        .map_or(0.0, |t| t.iter().sum::<f64>() / 100.0)
 }

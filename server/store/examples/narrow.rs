@@ -10,6 +10,11 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 
+#[path = "shared/cpu.rs"]
+mod cpu;
+
+use cpu::cpu_seconds;
+
 const ROWS: i64 = 2_000_000;
 const GROUP: i64 = 1_000;
 /// Rows of one commit while a series is made longer.
@@ -91,19 +96,4 @@ fn fill(file: &str, rows: i64) -> Result<(), Box<dyn std::error::Error>> {
     }
     connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE);")?;
     Ok(())
-}
-
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .filter_map(|f| f.parse().ok())
-        .collect();
-    // The state letter in front is no number, so user and system time stand at 10 and 11.
-    fields
-        .get(10..12)
-        .map_or(0.0, |t| t.iter().sum::<f64>() / 100.0)
 }

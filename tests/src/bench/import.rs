@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::limits::Limits;
 use super::{Report, Row, Scale};
-use crate::process::{Process, built_program};
+use crate::process::{Process, built_program, children_cpu_seconds};
 use crate::synthetic;
 
 /// Imports Patients and Observations with the `import` command into `stoker.db` of the folder.
@@ -80,22 +80,4 @@ fn write_population(scale: &Scale, folder: &Path) -> io::Result<u64> {
     patients.flush()?;
     observations.flush()?;
     Ok(bytes)
-}
-
-/// CPU seconds of all children that have ended.
-fn children_cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |i: usize| {
-        fields
-            .get(i)
-            .and_then(|t| t.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
-    (ticks(13) + ticks(14)) / 100.0
 }
